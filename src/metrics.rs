@@ -1,0 +1,223 @@
+//! The table of all metrics: the code, the bootstrap snippet in `envoy/` and docs/metrics.md come from it.
+//!
+//! A **series** is a metric with its own label's value (`weir_calls_total{ended="complete"}`). The labels that all share
+//! come on top: model, route, tenant and api, as a [`crate::labels::LabelSet`].
+
+/// What kind of number a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution of whole numbers, kept by Envoy.
+    Histogram,
+}
+
+/// Which labels a metric has beside its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// Model, route, tenant and api.
+    All,
+    /// Only the api: what is known when a call begins.
+    Api,
+    /// None.
+    None,
+}
+
+/// One metric, as people know it.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// Its labels of the common four.
+    pub shared: Shared,
+    /// The label it has for itself, with all its values. No values: they come from the config.
+    pub own: Option<(&'static str, &'static [&'static str])>,
+    /// Upper bounds of its buckets, in its unit; empty for what is no histogram.
+    pub buckets: &'static [u64],
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+    /// Its nearest OpenTelemetry GenAI name, and where the meaning differs.
+    pub otel: &'static str,
+}
+
+/// Bounds from 1 ms to 10 min: fine where people wait for a first token, coarse where they have given up.
+pub const MS_BUCKETS: &[u64] = &[
+    1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 400, 600, 800, 1_000, 1_500, 2_000, 3_000, 5_000, 10_000, 20_000,
+    30_000, 60_000, 120_000, 300_000, 600_000,
+];
+
+/// Bounds of a filter's own time per call and of the time per output token, in microseconds, up to 10 min.
+pub const US_BUCKETS: &[u64] = &[
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    15_000,
+    20_000,
+    25_000,
+    30_000,
+    40_000,
+    50_000,
+    75_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    10_000_000,
+    60_000_000,
+    600_000_000,
+];
+
+/// Upper bounds of the gaps between tokens, in ms; the last bucket is `+Inf`.
+///
+/// This histogram is made of counters: a stream has hundreds of gaps, a recording in Envoy's own histogram costs 120 ns
+/// each, and what is wanted is a few additions per call. Prometheus reads both alike.
+pub const INTER_TOKEN_MS: [u64; 24] = [
+    1, 2, 5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000,
+    300_000, 600_000,
+];
+
+/// The same as label values.
+pub const INTER_TOKEN_LE: &[&str] = &[
+    "1", "2", "5", "10", "15", "20", "25", "30", "40", "50", "75", "100", "150", "200", "300", "500", "1000", "2000",
+    "5000", "10000", "30000", "60000", "300000", "600000", "+Inf",
+];
+
+macro_rules! metrics {
+    ($($id:ident: $name:literal $kind:ident $shared:ident $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
+        /// The metrics by name; the number is the place in [`METRICS`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Id { $(#[doc = $help] $id),* }
+
+        /// The table itself.
+        pub static METRICS: [Metric; [$(Id::$id),*].len()] = [$(Metric {
+            name: $name, kind: Kind::$kind, shared: Shared::$shared, own: $own, buckets: $buckets, help: $help, otel: $otel,
+        }),*];
+    };
+}
+
+metrics! {
+    Calls: "weir_calls_total" Counter All
+        Some(("ended", &["complete", "client_abort", "upstream_reset", "refused", "error", "truncated"])), &[],
+        "Calls, by how they ended.",
+        "Count of gen_ai.client.operation.duration; `ended` is finer than error.type.";
+    Tokens: "weir_tokens_total" Counter All
+        Some(("kind", &["input", "output", "cache_read", "cache_write", "reasoning"])), &[],
+        "Tokens, reported or estimated. Input includes cache_read and cache_write, output includes reasoning: never add kinds up.",
+        "gen_ai.client.token.usage with gen_ai.token.type input and output; the other three kinds are parts of these.";
+    FirstByte: "weir_first_byte_ms" Histogram All None, MS_BUCKETS,
+        "Time from the complete request to the first byte of the answer's body.",
+        "None; the time a span calls first byte.";
+    FirstToken: "weir_first_token_ms" Histogram All None, MS_BUCKETS,
+        "Time from the complete request to the first generated content (TTFT): text, reasoning or a tool call's argument.",
+        "gen_ai.server.time_to_first_token, in ms and seen at the proxy.";
+    FirstText: "weir_first_text_ms" Histogram All None, MS_BUCKETS,
+        "Time from the complete request to the first text a user can see.",
+        "None; first_token without reasoning and tool calls.";
+    InterTokenBucket: "weir_inter_token_ms_bucket" Counter All Some(("le", INTER_TOKEN_LE)), &[],
+        "Gaps between one token's arrival and the next, all of them, as a cumulative histogram made of counters.",
+        "gen_ai.client.operation.time_per_output_chunk, in ms and seen at the proxy.";
+    InterTokenSum: "weir_inter_token_ms_sum" Counter All None, &[],
+        "Sum of the gaps, in ms.",
+        "As weir_inter_token_ms_bucket.";
+    InterTokenCount: "weir_inter_token_ms_count" Counter All None, &[],
+        "Number of the gaps.",
+        "As weir_inter_token_ms_bucket.";
+    TimePerOutputToken: "weir_time_per_output_token_us" Histogram All None, US_BUCKETS,
+        "(end - first token) / (output tokens - 1) of a streamed call, in microseconds (TPOT).",
+        "gen_ai.server.time_per_output_token, in µs and seen at the proxy.";
+    Call: "weir_call_ms" Histogram All None, MS_BUCKETS,
+        "Time from the complete request to the end of the call.",
+        "gen_ai.client.operation.duration, in ms and seen at the proxy.";
+    StreamsActive: "weir_streams_active" Gauge Api None, &[],
+        "Calls in flight.",
+        "None.";
+    Stalls: "weir_stalls_total" Counter All None, &[],
+        "Gaps between tokens longer than `stall_ms` of the config.",
+        "None.";
+    NoFirstToken: "weir_no_first_token_total" Counter All
+        Some(("reason", &["client_abort", "upstream_reset", "refused", "error", "truncated", "empty"])), &[],
+        "Calls that ended before any content came, by why.",
+        "None.";
+    Unread: "weir_unread_total" Counter All
+        Some(("reason", &["oversize", "json", "crc", "frame", "encoding", "format"])), &[],
+        "Events or bodies that could not be read and were passed on.",
+        "None.";
+    FilterTime: "weir_filter_us" Histogram Api None, US_BUCKETS,
+        "The filter's own time per call, in microseconds; body callbacks are sampled and scaled up.",
+        "None.";
+    Slo: "weir_slo_total" Counter None Some(("verdict", &["good", "bad"])), &[],
+        "Calls that a TTFT objective counts, by objective (`slo`) and verdict.",
+        "None.";
+}
+
+impl Id {
+    /// The metric's row.
+    pub fn metric(self) -> &'static Metric {
+        // Id and METRICS come from the same macro, in the same order.
+        METRICS.get(self as usize).unwrap_or(&METRICS[0])
+    }
+}
+
+/// A metric with one value of its own label: what a host defines, once per label set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// The metric.
+    pub id: Id,
+    /// Which of its own label's values; zero where it has none.
+    pub value: u8,
+}
+
+impl From<Id> for Series {
+    fn from(id: Id) -> Self {
+        Series { id, value: 0 }
+    }
+}
+
+impl Series {
+    /// Where this series stands among all of them, from 0 to [`SERIES`].
+    pub fn slot(self) -> usize {
+        SLOTS.get(self.id as usize).map_or(0, |s| *s as usize) + self.value as usize
+    }
+
+    /// The own label and its value, where there is one.
+    pub fn own(self) -> Option<(&'static str, &'static str)> {
+        let (label, values) = self.id.metric().own?;
+        Some((label, values.get(self.value as usize)?))
+    }
+}
+
+const fn width(m: &Metric) -> usize {
+    match m.own {
+        Some((_, values)) => values.len(),
+        None => 1,
+    }
+}
+
+// Runs in the compiler alone, where an index out of bounds is an error of the build.
+#[allow(clippy::indexing_slicing)]
+const fn slots() -> ([u16; METRICS.len()], usize) {
+    let (mut at, mut next, mut i) = ([0u16; METRICS.len()], 0usize, 0usize);
+    while i < METRICS.len() {
+        at[i] = next as u16;
+        next += width(&METRICS[i]);
+        i += 1;
+    }
+    (at, next)
+}
+
+static SLOTS: [u16; METRICS.len()] = slots().0;
+
+/// How many series there are per label set.
+pub const SERIES: usize = slots().1;

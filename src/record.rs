@@ -1,0 +1,256 @@
+//! The record: one JSON object per call, the contract with everyone downstream (docs/record.md).
+//!
+//! An absent fact is an absent key; zero is zero.
+
+use serde::Serialize;
+
+/// The version of the record's shape, in its `v`.
+pub const VERSION: u8 = 1;
+
+/// One call, from the request's first header to the response's last byte, or to whatever ended it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Record {
+    /// The version of the record's shape, [`VERSION`].
+    pub v: u8,
+    /// The call's id: Envoy's `x-request-id`.
+    pub call: String,
+    /// Envoy's route name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// Envoy's cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Who pays, as the config's `identity` finds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Who calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The agent's request tree that the call is part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// The kind of API, see [`crate::api::Api`].
+    pub api: &'static str,
+    /// OpenTelemetry's `gen_ai.provider.name`, where host or API tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<&'static str>,
+    /// The model asked for, in the body or the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_model: Option<String>,
+    /// The model that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_model: Option<String>,
+    /// Whether the answer came as a stream of events.
+    pub stream: bool,
+    /// The most tokens the request wants generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// The HTTP status, if an answer began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How the call ended.
+    pub ended: Ended,
+    /// The provider's own error type or code; else the status, or how the call broke.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    /// Why each choice ended, in the provider's words and the choices' order; for Responses the status.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub finish_reasons: Vec<String>,
+    /// Tokens.
+    pub usage: Usage,
+    /// Times.
+    pub time: Times,
+    /// Where the call went.
+    #[serde(skip_serializing_if = "Upstream::is_empty")]
+    pub upstream: Upstream,
+    /// Names of the tools the model asked the client to call, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
+    /// Names of the tools the request offered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools_offered: Vec<String>,
+    /// OpenAI's `system_fingerprint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system_fingerprint: Option<String>,
+    /// The answer's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_id: Option<String>,
+    /// Events of the stream, or JSON documents of the body, that were read.
+    pub events: u64,
+    /// Events or bodies that could not be read (see `weir_unread_total`).
+    pub unread: u64,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// The answer came whole.
+    #[default]
+    Complete,
+    /// The client went away first.
+    ClientAbort,
+    /// The upstream broke off, timed out, or could not be reached.
+    UpstreamReset,
+    /// The proxy answered by itself; no upstream heard of the call.
+    Refused,
+    /// The provider said so: a status of 400 or more, or an error event in a stream of status 200.
+    Error,
+    /// The body ended without the format's own end.
+    Truncated,
+}
+
+/// Tokens, with one meaning for all providers (OpenTelemetry GenAI): `input` includes what was read from and
+/// written to the cache, `output` includes reasoning.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Where the counts come from.
+    pub source: UsageSource,
+    /// Input tokens, with cached and cache-written ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// Output tokens, with reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// Input tokens read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_read: Option<u64>,
+    /// Input tokens written to a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write: Option<u64>,
+    /// Output tokens of reasoning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<u64>,
+    /// As reported; else input and output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}
+
+/// Where the token counts come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageSource {
+    /// The provider sent them.
+    Reported,
+    /// The provider sent none; counted from bytes and events (docs/record.md, "Estimates").
+    Estimated,
+    /// Nothing to count.
+    #[default]
+    None,
+}
+
+/// Milliseconds since the request was complete at the filter, with microseconds after the point.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Times {
+    /// The answer's headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers_ms: Option<f64>,
+    /// The first byte of the answer's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
+    /// The first generated content: text, reasoning, a tool call's argument.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f64>,
+    /// The first text a user can see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_text_ms: Option<f64>,
+    /// The last generated content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_token_ms: Option<f64>,
+    /// The end of the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_ms: Option<f64>,
+    /// Median gap between tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub itl_p50_ms: Option<f64>,
+    /// 99th percentile of the gaps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub itl_p99_ms: Option<f64>,
+    /// The longest gap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub itl_max_ms: Option<f64>,
+    /// Gaps between tokens longer than `stall_ms` of the config.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalls: Option<u64>,
+    /// OpenTelemetry's time per output token: (end - first token) / (output tokens - 1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpot_ms: Option<f64>,
+    /// What the server says of its own time.
+    #[serde(skip_serializing_if = "ServerTimes::is_empty")]
+    pub server: ServerTimes,
+}
+
+/// What the server says of its own time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ServerTimes {
+    /// Waiting for a slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_ms: Option<f64>,
+    /// Reading the prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_ms: Option<f64>,
+    /// Writing the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decode_ms: Option<f64>,
+    /// Loading the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_ms: Option<f64>,
+    /// Time to first token as the server saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_ms: Option<f64>,
+    /// The whole of it, as the server saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_ms: Option<f64>,
+    /// `openai-processing-ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processing_ms: Option<f64>,
+    /// `x-envoy-upstream-service-time`: until the answer's headers, as this Envoy's router measured it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub envoy_ms: Option<f64>,
+}
+
+impl ServerTimes {
+    /// Fills in what the answer's body says beside what its headers say.
+    pub fn merge(&mut self, body: &ServerTimes) {
+        let Self { queue_ms, prompt_ms, decode_ms, load_ms, first_token_ms, total_ms, processing_ms, envoy_ms } = self;
+        *queue_ms = body.queue_ms.or(*queue_ms);
+        *prompt_ms = body.prompt_ms.or(*prompt_ms);
+        *decode_ms = body.decode_ms.or(*decode_ms);
+        *load_ms = body.load_ms.or(*load_ms);
+        *first_token_ms = body.first_token_ms.or(*first_token_ms);
+        *total_ms = body.total_ms.or(*total_ms);
+        *processing_ms = body.processing_ms.or(*processing_ms);
+        *envoy_ms = body.envoy_ms.or(*envoy_ms);
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Where the call went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Upstream {
+    /// The upstream host's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Envoy's own attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u64>,
+    /// Time until Envoy had a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool_ms: Option<f64>,
+}
+
+impl Upstream {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Record {
+    /// The record as JSON. Every part of it serialises, so this cannot fail; were it to, an empty object says so.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+}

@@ -1,0 +1,160 @@
+//! What a call leaves behind: values, no IO. The host takes it apart without `..`.
+
+use crate::config::Config;
+use crate::labels::LabelSet;
+use crate::metrics::{Id, Series};
+use crate::record::{Ended, Record};
+use crate::signals::slo;
+use crate::signals::timing::Timing;
+use crate::units::{Nanos, Span};
+use crate::wire::body::Unread;
+use crate::worker::Worker;
+
+/// The end of a call.
+#[derive(Debug)]
+pub struct Report {
+    /// For the access log.
+    pub record: Record,
+    /// The labels of all its counts.
+    pub labels: LabelSet,
+    /// What to add to a counter, or to record in a histogram.
+    pub counts: Vec<(Series, u64)>,
+    /// For each TTFT objective (by its place in the config) that counts this call: was it met?
+    pub slos: Vec<(usize, bool)>,
+}
+
+/// A call of which all is known.
+#[derive(Debug)]
+pub struct Settled<'a> {
+    /// Its record.
+    pub record: Record,
+    /// Its moments.
+    pub timing: &'a Timing,
+    /// What of it could not be read.
+    pub unread: Unread,
+    /// The output tokens that its time per output token divides by.
+    pub tokens: u64,
+    /// Whether it asked for a stream.
+    pub stream_asked: bool,
+    /// Its end.
+    pub end: Nanos,
+}
+
+/// What a call leaves behind under this config.
+pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
+    let slos = verdicts(&call, config);
+    let Settled { record, timing, unread, tokens, stream_asked: _, end } = call;
+    let labels = labels(&record, worker);
+    let mut counts = Vec::with_capacity(48);
+    let mut add = |series: Series, value: u64| counts.push((series, value));
+
+    add(of_ended(record.ended), 1);
+    add(Id::Call.into(), timing.total(end).round_ms());
+    let usage = &record.usage;
+    for (kind, count) in
+        [usage.input, usage.output, usage.cache_read, usage.cache_write, usage.reasoning].iter().enumerate()
+    {
+        if let Some(count) = count.filter(|c| *c > 0) {
+            add(Series { id: Id::Tokens, value: kind as u8 }, count);
+        }
+    }
+    let ms = |span: Span| span.round_ms();
+    if let Some(span) = timing.first_byte() {
+        add(Id::FirstByte.into(), ms(span));
+    }
+    if record.stream {
+        if let Some(span) = timing.first_token() {
+            add(Id::FirstToken.into(), ms(span));
+        }
+        if let Some(span) = timing.first_text() {
+            add(Id::FirstText.into(), ms(span));
+        }
+        if let Some(span) = timing.per_output_token(tokens, end) {
+            add(Id::TimePerOutputToken.into(), span.as_us());
+        }
+        add(Id::Stalls.into(), timing.stalls());
+    }
+    if let Some(gaps) = timing.gaps() {
+        for (value, count) in gaps.cumulative().enumerate() {
+            if count > 0 {
+                add(Series { id: Id::InterTokenBucket, value: value as u8 }, count);
+            }
+        }
+        add(Id::InterTokenSum.into(), gaps.sum().round_ms());
+        add(Id::InterTokenCount.into(), gaps.count());
+    }
+    if timing.first_token().is_none() && generates(record.api) {
+        add(Series { id: Id::NoFirstToken, value: no_first_token(record.ended) }, 1);
+    }
+    let Unread { oversize, json, crc, frame, encoding, format } = unread;
+    for (reason, count) in [oversize, json, crc, frame, encoding, format].into_iter().enumerate() {
+        if count > 0 {
+            add(Series { id: Id::Unread, value: reason as u8 }, count);
+        }
+    }
+
+    Report { record, labels, counts, slos }
+}
+
+/// APIs from which content is expected.
+fn generates(api: &str) -> bool {
+    api != "other" && api != "embeddings"
+}
+
+/// As in the table of metrics.
+fn of_ended(ended: Ended) -> Series {
+    let value = match ended {
+        Ended::Complete => 0,
+        Ended::ClientAbort => 1,
+        Ended::UpstreamReset => 2,
+        Ended::Refused => 3,
+        Ended::Error => 4,
+        Ended::Truncated => 5,
+    };
+    Series { id: Id::Calls, value }
+}
+
+/// As in the table of metrics.
+fn no_first_token(ended: Ended) -> u8 {
+    match ended {
+        Ended::ClientAbort => 0,
+        Ended::UpstreamReset => 1,
+        Ended::Refused => 2,
+        Ended::Error => 3,
+        Ended::Truncated => 4,
+        Ended::Complete => 5,
+    }
+}
+
+fn labels(record: &Record, worker: &mut Worker) -> LabelSet {
+    // A made-up name must not take a real one's place: only an upstream's success vouches for it.
+    let vouched = record.status.is_some_and(|s| (200..300).contains(&s)) && record.upstream.address.is_some();
+    let labels = &mut worker.labels;
+    let model = record.request_model.as_deref().or(record.response_model.as_deref());
+    let set = LabelSet {
+        model: labels.model.number(model, vouched),
+        route: labels.route.number(record.route.as_deref(), true),
+        tenant: labels.tenant.number(record.tenant.as_deref(), vouched),
+        api: labels.api.number(Some(record.api), true),
+    };
+    labels.bounded(set)
+}
+
+fn verdicts(call: &Settled<'_>, config: &Config) -> Vec<(usize, bool)> {
+    let Settled { record, timing, stream_asked, end, .. } = call;
+    // A call that was never to be streamed has no time to first token, and must not count only where it fails.
+    if config.slo.is_empty() || !generates(record.api) || !(record.stream || *stream_asked) {
+        return Vec::new();
+    }
+    let call = slo::Call {
+        models: [record.request_model.as_deref(), record.response_model.as_deref()],
+        route: record.route.as_deref(),
+        tenant: record.tenant.as_deref(),
+        first_token: timing.first_token(),
+        total: timing.total(*end),
+        ended: record.ended,
+        status: record.status,
+    };
+    let judged = config.slo.iter().enumerate().map(|(at, slo)| (at, slo::verdict(slo, &call)));
+    judged.filter_map(|(at, verdict)| Some((at, verdict?))).collect()
+}

@@ -1,0 +1,7 @@
+//! What is observed of a call; none of it can change what happens to the call.
+
+pub mod estimate;
+pub mod gaps;
+pub mod identity;
+pub mod slo;
+pub mod timing;

@@ -1,0 +1,77 @@
+//! Token counts where the provider reports none.
+//!
+//! A text's tokens are its bytes (as they stand in the JSON) divided by the model's bytes per token. That ratio begins at
+//! [`PRIOR`] and follows the calls of the same model that did report: an exponentially weighted mean, of prompts
+//! and of answers apart. Reasoning that a provider hides would spoil it, so calls with reasoning tokens teach nothing of answers.
+
+use std::collections::BTreeMap;
+
+/// Bytes per token before anything is known: English prose in today's tokenizers.
+pub const PRIOR: f64 = 4.0;
+/// The weight of the newest call.
+const WEIGHT: f64 = 0.2;
+/// Ratios outside this range come from something else than text (images, a cached prompt).
+const PLAUSIBLE: std::ops::RangeInclusive<f64> = 1.0..=12.0;
+/// Most models remembered; those beyond share one ratio.
+const MAX_MODELS: usize = 128;
+
+/// Bytes per token of one model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Ratio {
+    input: f64,
+    output: f64,
+}
+
+/// The ratios that one worker has learned.
+#[derive(Debug)]
+pub struct Estimator {
+    models: BTreeMap<Box<str>, Ratio>,
+    others: Ratio,
+}
+
+impl Default for Estimator {
+    fn default() -> Self {
+        Self { models: BTreeMap::new(), others: Ratio { input: PRIOR, output: PRIOR } }
+    }
+}
+
+impl Estimator {
+    fn ratio(&mut self, model: &str) -> &mut Ratio {
+        if !self.models.contains_key(model) {
+            if self.models.len() >= MAX_MODELS {
+                return &mut self.others;
+            }
+            self.models.insert(model.into(), Ratio { input: PRIOR, output: PRIOR });
+        }
+        self.models.get_mut(model).unwrap_or(&mut self.others)
+    }
+
+    /// Learns from a call whose prompt and answer were counted by the provider.
+    pub fn learn(&mut self, model: &str, prompt: (u64, Option<u64>), answer: (u64, Option<u64>)) {
+        let ratio = self.ratio(model);
+        follow(&mut ratio.input, prompt);
+        follow(&mut ratio.output, answer);
+    }
+
+    /// The tokens of a prompt of so many bytes.
+    pub fn input(&mut self, model: &str, bytes: u64) -> u64 {
+        tokens(bytes, self.ratio(model).input)
+    }
+
+    /// The tokens of an answer of so many bytes.
+    pub fn output(&mut self, model: &str, bytes: u64) -> u64 {
+        tokens(bytes, self.ratio(model).output)
+    }
+}
+
+fn follow(ratio: &mut f64, (bytes, tokens): (u64, Option<u64>)) {
+    let Some(tokens) = tokens.filter(|t| *t > 0 && bytes > 0) else { return };
+    let seen = bytes as f64 / tokens as f64;
+    if PLAUSIBLE.contains(&seen) {
+        *ratio += (seen - *ratio) * WEIGHT;
+    }
+}
+
+fn tokens(bytes: u64, ratio: f64) -> u64 {
+    if bytes == 0 { 0 } else { ((bytes as f64 / ratio).round() as u64).max(1) }
+}

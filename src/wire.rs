@@ -1,0 +1,27 @@
+//! Bytes to facts. Framings: SSE, NDJSON, event stream, JSON. Dialects: what the documents in them mean.
+
+pub mod body;
+pub mod dialect;
+pub mod encoding;
+pub mod event_stream;
+pub mod facts;
+pub mod field;
+pub mod hide;
+pub mod progress;
+pub mod request;
+pub mod shape;
+pub mod sse;
+pub mod usage;
+
+mod anthropic;
+mod bedrock;
+mod bedrock_chunk;
+mod cohere;
+mod crc32;
+mod embeddings;
+mod gemini;
+mod ollama;
+mod openai;
+mod responses;
+mod room;
+mod watsonx;

@@ -1,0 +1,67 @@
+//! Anthropic's messages, and the completions before them.
+
+use crate::wire::dialect::{Tree, leaf, list, obj};
+use crate::wire::field::Field::*;
+
+/// The keys of a usage report. The last value of each counts: `message_delta` says some again, and leaves others out.
+macro_rules! usage {
+    () => {
+        obj! {
+            "input_tokens" => leaf!(Input),
+            "output_tokens" => leaf!(Output),
+            "cache_read_input_tokens" => leaf!(CacheRead),
+            "cache_creation_input_tokens" => leaf!(CacheWrite),
+            "output_tokens_details" => obj! { "thinking_tokens" => leaf!(ReasoningTokens) },
+        }
+    };
+}
+pub(crate) use usage;
+
+/// An error, in an event or a body.
+pub(crate) const ERROR: Tree = obj! { Error; "type" => leaf!(ErrorType) };
+
+/// One part of an answer.
+pub(crate) const BLOCK: Tree = obj! { Item;
+    "type" => leaf!(ItemType),
+    "name" => leaf!(ToolName),
+    "text" => leaf!(Text),
+    "thinking" => leaf!(Reasoning),
+};
+
+/// A piece of a part. A `compaction_delta` has `content`.
+pub(crate) const DELTA: Tree = obj! {
+    "text" => leaf!(Text),
+    "thinking" => leaf!(Reasoning),
+    "partial_json" => leaf!(Args),
+    "content" => leaf!(Reasoning),
+    "stop_reason" => leaf!(Finish),
+};
+
+/// One event.
+pub static EVENT: Tree = obj! {
+    "type" => leaf!(EventType),
+    "message" => obj! { "id" => leaf!(Id), "model" => leaf!(Model), "usage" => usage!() },
+    "content_block" => BLOCK,
+    "delta" => DELTA,
+    "usage" => usage!(),
+    "error" => ERROR,
+};
+
+/// A whole answer.
+pub static WHOLE: Tree = obj! {
+    "id" => leaf!(Id),
+    "model" => leaf!(Model),
+    "content" => list!(BLOCK),
+    "stop_reason" => leaf!(Finish),
+    "usage" => usage!(),
+    "error" => ERROR,
+};
+
+/// `/v1/complete`, streamed or not.
+pub static COMPLETION: Tree = obj! {
+    "id" => leaf!(Id),
+    "model" => leaf!(Model),
+    "completion" => leaf!(Text),
+    "stop_reason" => leaf!(Finish),
+    "error" => ERROR,
+};

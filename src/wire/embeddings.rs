@@ -1,0 +1,23 @@
+//! Embeddings, of all providers: no text comes back, only counts.
+
+use crate::wire::dialect::{Tree, leaf, obj};
+use crate::wire::field::Field::*;
+
+/// An answer.
+pub static ANSWER: Tree = obj! {
+    "id" => leaf!(Id),
+    "model" => leaf!(Model),
+    // OpenAI, Azure, Mistral, vLLM, Voyage.
+    "usage" => obj! { Usage;
+        "prompt_tokens" => leaf!(Input),
+        "completion_tokens" => leaf!(Output),
+        "total_tokens" => leaf!(Total),
+    },
+    // Gemini.
+    "usageMetadata" => obj! { Usage; "promptTokenCount" => leaf!(Input), "totalTokenCount" => leaf!(Total) },
+    // Cohere.
+    "meta" => obj! { "billed_units" => obj! { "input_tokens" => leaf!(Input) } },
+    // Ollama.
+    "prompt_eval_count" => leaf!(Input),
+    "error" => obj! { Error; "type" => leaf!(ErrorType), "status" => leaf!(ErrorType), "code" => leaf!(ErrorCode) },
+};

@@ -1,0 +1,150 @@
+//! The names that all dialects' trees lead to: what a place in a provider's document means.
+
+use crate::json::Meaning;
+
+/// What a place in a provider's document means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The model that answers.
+    Model,
+    /// The answer's id.
+    Id,
+    /// OpenAI's `system_fingerprint`.
+    Fingerprint,
+    /// The event's own type, where the document says it.
+    EventType,
+    /// An element of a document that is an array of events.
+    Element,
+
+    /// The list of choices (candidates, outputs).
+    Choices,
+    /// One of them.
+    Choice,
+    /// Its number, where it has one.
+    ChoiceIndex,
+    /// Why it ended.
+    Finish,
+    /// Why the prompt was blocked: an end without a choice.
+    Blocked,
+
+    /// Visible text.
+    Text,
+    /// Reasoning.
+    Reasoning,
+    /// A piece of a tool call's arguments, or code for a tool that the provider runs.
+    Args,
+    /// A piece of something whose kind the event's type tells.
+    Delta,
+    /// A part whose kind other members tell.
+    Part,
+    /// The text of such a part.
+    PartText,
+    /// Whether such a part is a thought.
+    PartThought,
+
+    /// A tool call.
+    Tool,
+    /// Its place among the choice's tool calls.
+    ToolIndex,
+    /// Its name.
+    ToolName,
+    /// Something that may be a tool call: its type tells.
+    Item,
+    /// Its type.
+    ItemType,
+    /// The place in the output of the event's item.
+    ItemIndex,
+    /// A tool call's type, where the provider's own tools look like the client's.
+    ToolType,
+
+    /// A usage report that replaces the one before.
+    Usage,
+    /// Input tokens.
+    Input,
+    /// Input tokens where a later zero does not count.
+    InputNotZero,
+    /// Output tokens.
+    Output,
+    /// All tokens.
+    Total,
+    /// Tokens read from a cache.
+    CacheRead,
+    /// Tokens written to a cache.
+    CacheWrite,
+    /// Reasoning tokens.
+    ReasoningTokens,
+    /// Prompt tokens of tools that the provider ran (Gemini).
+    ToolPrompt,
+    /// Input tokens as Bedrock's own meter says: only where the model says nothing.
+    MeterInput,
+    /// Output tokens as Bedrock's own meter says.
+    MeterOutput,
+
+    /// A time that the server measured.
+    Server(ServerTime, Unit),
+
+    /// An error: an object, or a bare text.
+    Error,
+    /// Its type.
+    ErrorType,
+    /// Its code, which tells where there is no type.
+    ErrorCode,
+    /// The end of the answer, whatever the value.
+    End,
+    /// `true` at the end of the answer.
+    EndIfTrue,
+    /// Bedrock's guardrail: `INTERVENED` ends the answer.
+    Guardrail,
+}
+
+/// The times that servers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerTime {
+    /// Waiting for a slot.
+    Queue,
+    /// Reading the prompt.
+    Prompt,
+    /// Writing the answer.
+    Decode,
+    /// Loading the model.
+    Load,
+    /// Until the first token.
+    FirstToken,
+    /// All of it.
+    Total,
+}
+
+/// The unit a server tells a time in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Nanoseconds.
+    Ns,
+}
+
+impl Meaning for Field {
+    fn wants_text(self) -> bool {
+        use Field::{
+            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, ToolName,
+            ToolType,
+        };
+        matches!(
+            self,
+            Model
+                | Id
+                | Fingerprint
+                | EventType
+                | Finish
+                | Blocked
+                | Guardrail
+                | ToolName
+                | ToolType
+                | ItemType
+                | ErrorType
+                | ErrorCode
+        )
+    }
+}

@@ -1,0 +1,98 @@
+//! Gemini and Vertex. The last usage object wins whole: later ones leave keys out that no longer hold.
+
+use crate::wire::dialect::{Tree, leaf, list, obj};
+use crate::wire::field::Field::*;
+
+const ERROR: Tree = obj! { Error; "status" => leaf!(ErrorType), "code" => leaf!(ErrorCode) };
+
+const ANSWER: Tree = Tree {
+    means: None,
+    keys: &[
+        ("responseId", leaf!(Id)),
+        ("modelVersion", leaf!(Model)),
+        (
+            "candidates",
+            list!(Choices; obj! { Choice;
+                "index" => leaf!(ChoiceIndex),
+                "finishReason" => leaf!(Finish),
+                "content" => obj! {
+                    "parts" => list!(obj! { Part;
+                        "text" => leaf!(PartText),
+                        "thought" => leaf!(PartThought),
+                        "functionCall" => obj! { Tool; "name" => leaf!(ToolName) },
+                        "executableCode" => obj! { "code" => leaf!(Args) },
+                        "inlineData" => obj! { "data" => leaf!(Args) },
+                    }),
+                },
+            }),
+        ),
+        ("promptFeedback", obj! { "blockReason" => leaf!(Blocked) }),
+        (
+            "usageMetadata",
+            obj! { Usage;
+                "promptTokenCount" => leaf!(Input),
+                "toolUsePromptTokenCount" => leaf!(ToolPrompt),
+                "candidatesTokenCount" => leaf!(Output),
+                "thoughtsTokenCount" => leaf!(ReasoningTokens),
+                "cachedContentTokenCount" => leaf!(CacheRead),
+                "totalTokenCount" => leaf!(Total),
+            },
+        ),
+        ("error", ERROR),
+    ],
+    item: None,
+    rest: None,
+};
+
+/// An answer, whole or one of a stream's; without `alt=sse` a stream is one JSON array of them.
+pub static GENERATED: Tree = Tree { item: Some(&ELEMENT), ..ANSWER };
+
+const ELEMENT: Tree = Tree { means: Some(Element), ..ANSWER };
+
+const INTERACTION_USAGE: Tree = obj! { Usage;
+    "total_input_tokens" => leaf!(Input),
+    "total_tool_use_tokens" => leaf!(ToolPrompt),
+    "total_output_tokens" => leaf!(Output),
+    "total_thought_tokens" => leaf!(ReasoningTokens),
+    "total_cached_tokens" => leaf!(CacheRead),
+    "total_tokens" => leaf!(Total),
+};
+
+/// One step of an interaction: a thought, an output, a call.
+const STEP: Tree = obj! { Item;
+    "type" => leaf!(ItemType),
+    "name" => leaf!(ToolName),
+    "content" => list!(obj! { "text" => leaf!(Text) }),
+    "summary" => list!(obj! { "text" => leaf!(Reasoning) }),
+};
+
+/// A whole interaction.
+pub static INTERACTION: Tree = obj! {
+    "id" => leaf!(Id),
+    "model" => leaf!(Model),
+    "status" => leaf!(Finish),
+    "steps" => list!(STEP),
+    "usage" => INTERACTION_USAGE,
+    "error" => ERROR,
+};
+
+/// One event of a streamed interaction.
+pub static INTERACTION_EVENT: Tree = obj! {
+    "event_type" => leaf!(EventType),
+    "interaction" => INTERACTION_HEAD,
+    "metadata" => obj! { "usage" => INTERACTION_USAGE, "total_usage" => INTERACTION_USAGE },
+    "step" => STEP,
+    "delta" => obj! {
+        "text" => leaf!(Text),
+        "content" => obj! { "text" => leaf!(Reasoning) },
+        "arguments" => leaf!(Args),
+    },
+    "error" => ERROR,
+};
+
+const INTERACTION_HEAD: Tree = obj! {
+    "id" => leaf!(Id),
+    "model" => leaf!(Model),
+    "status" => leaf!(Finish),
+    "usage" => INTERACTION_USAGE,
+};

@@ -1,0 +1,315 @@
+//! What a request's body tells, read as it passes: which model, a stream or not, how much at most, with which tools, and how
+//! long the prompt is. One tree for all providers: their names do not contradict each other.
+
+use crate::json::{Meaning, Node, Reader, Scalar, Visitor};
+use crate::wire::dialect::{leaf, list, obj};
+
+/// Most tool names that are kept.
+const MAX_TOOLS: usize = 64;
+/// The largest piece that is read again because `stream_options` was cut, or came before `stream`; beyond it nothing is
+/// injected.
+const MAX_HELD: usize = 64 << 10;
+
+/// What a place in a request means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Model,
+    Stream,
+    MaxTokens,
+    StreamOptions,
+    IncludeUsage,
+    OtherOption,
+    ToolName,
+    Prompt,
+}
+
+impl Meaning for Field {
+    fn wants_text(self) -> bool {
+        matches!(self, Field::Model | Field::ToolName)
+    }
+}
+
+type Tree = Node<Field>;
+use Field::{IncludeUsage, MaxTokens, Model, OtherOption, Prompt, Stream, StreamOptions, ToolName};
+
+const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
+
+/// What stands in a prompt and is no text to read: names, types, images, audio, files.
+const NO_TEXT: &[(&str, Tree)] = &[
+    ("role", SKIP),
+    ("type", SKIP),
+    ("id", SKIP),
+    ("tool_call_id", SKIP),
+    ("tool_use_id", SKIP),
+    ("call_id", SKIP),
+    ("cache_control", SKIP),
+    ("image_url", SKIP),
+    ("url", SKIP),
+    ("data", SKIP),
+    ("bytes", SKIP),
+    ("file_data", SKIP),
+    ("file_id", SKIP),
+    ("images", SKIP),
+    ("mimeType", SKIP),
+    ("mime_type", SKIP),
+    ("media_type", SKIP),
+    ("signature", SKIP),
+    ("thoughtSignature", SKIP),
+    ("encrypted_content", SKIP),
+];
+
+/// Everything a model reads: all texts in it count.
+static PROMPT: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
+
+/// The same, where a tree begins to be prompt: one constant cannot read the other.
+const PROMPT_HERE: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
+
+const FUNCTION: Tree = Tree { means: None, keys: &[("name", leaf!(ToolName))], item: None, rest: Some(&PROMPT) };
+
+/// One tool, whoever's: its description and schema are part of the prompt.
+const TOOL: Tree = Tree {
+    means: None,
+    keys: &[
+        ("type", SKIP),
+        ("name", leaf!(ToolName)),
+        ("function", FUNCTION),
+        ("toolSpec", FUNCTION),
+        ("functionDeclarations", list!(FUNCTION)),
+        ("function_declarations", list!(FUNCTION)),
+    ],
+    item: None,
+    rest: Some(&PROMPT),
+};
+
+static REQUEST: Tree = obj! {
+    "model" => leaf!(Model),
+    "model_id" => leaf!(Model),
+    "stream" => leaf!(Stream),
+    "stream_options" => Tree {
+        means: Some(StreamOptions),
+        keys: &[("include_usage", leaf!(IncludeUsage))],
+        item: None,
+        rest: Some(&leaf!(OtherOption)),
+    },
+    "max_tokens" => leaf!(MaxTokens),
+    "max_completion_tokens" => leaf!(MaxTokens),
+    "max_output_tokens" => leaf!(MaxTokens),
+    "max_tokens_to_sample" => leaf!(MaxTokens),
+    "max_gen_len" => leaf!(MaxTokens),
+    "generationConfig" => obj! { "maxOutputTokens" => leaf!(MaxTokens) },
+    "generation_config" => obj! { "max_output_tokens" => leaf!(MaxTokens) },
+    "inferenceConfig" => obj! { "maxTokens" => leaf!(MaxTokens), "max_new_tokens" => leaf!(MaxTokens) },
+    "textGenerationConfig" => obj! { "maxTokenCount" => leaf!(MaxTokens) },
+    "parameters" => obj! { "max_new_tokens" => leaf!(MaxTokens) },
+    "options" => obj! { "num_predict" => leaf!(MaxTokens) },
+    "tools" => list!(TOOL),
+    "toolConfig" => obj! { "tools" => list!(TOOL) },
+    "functions" => list!(FUNCTION),
+    "messages" => PROMPT_HERE,
+    "contents" => PROMPT_HERE,
+    "input" => PROMPT_HERE,
+    "inputs" => PROMPT_HERE,
+    "inputText" => PROMPT_HERE,
+    "instructions" => PROMPT_HERE,
+    "prompt" => PROMPT_HERE,
+    "system" => PROMPT_HERE,
+    "systemInstruction" => PROMPT_HERE,
+    "system_instruction" => PROMPT_HERE,
+    "message" => PROMPT_HERE,
+    "chat_history" => PROMPT_HERE,
+    "documents" => PROMPT_HERE,
+    "preamble" => PROMPT_HERE,
+    "texts" => PROMPT_HERE,
+    "content" => PROMPT_HERE,
+    "requests" => list!(obj! { "content" => PROMPT_HERE, "model" => SKIP }),
+    "instances" => PROMPT_HERE,
+};
+
+/// What a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The model.
+    pub model: Option<String>,
+    /// Whether it asks for a stream; nothing if it does not say.
+    pub stream: Option<bool>,
+    /// The most it wants generated.
+    pub max_tokens: Option<u64>,
+    /// `stream_options.include_usage`, where it stands.
+    pub include_usage: Option<bool>,
+    /// Names of the tools it offers.
+    pub tools: Vec<String>,
+    /// Bytes of text for the model to read, as they stand in the document.
+    pub prompt_bytes: u64,
+}
+
+/// A change to the piece at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Edit {
+    at: usize,
+    remove: usize,
+    insert: &'static str,
+}
+
+/// What becomes of a piece whose request is to ask for usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Injected {
+    /// It stays as it is.
+    Same,
+    /// It has to come again, with what follows.
+    Again,
+    /// It becomes this.
+    Changed(Vec<u8>),
+}
+
+/// Reads one request's body.
+#[derive(Debug)]
+pub struct Request {
+    reader: Reader<Field>,
+    seen: Seen,
+    /// What was read is no JSON, or there is more than one document: the rest is not read.
+    over: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    asked: Asked,
+    /// `stream_options` has begun and not ended.
+    in_options: bool,
+    /// It was there.
+    options: bool,
+    /// It has other members.
+    others: bool,
+    edits: Vec<Edit>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { reader: Reader::new(&REQUEST), seen: Seen::default(), over: false }
+    }
+}
+
+impl Request {
+    /// What is known so far.
+    pub fn asked(&self) -> &Asked {
+        &self.seen.asked
+    }
+
+    /// Whether more of the body can tell anything.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Reads a piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.feed(piece);
+        self.seen.edits.clear();
+    }
+
+    /// Reads a piece and adds `stream_options.include_usage` where a streamed request lacks it or has it false. The first
+    /// piece that holds the place is changed; nothing is held but a piece that cuts `stream_options`, or has it before it is known whether anything is streamed.
+    pub fn push_and_inject(&mut self, piece: &[u8]) -> Injected {
+        let before = (self.reader.clone(), self.seen.clone());
+        let end = self.feed(piece);
+        let cut = self.seen.in_options || self.reader.pending() == Some(StreamOptions);
+        let undecided = !self.seen.edits.is_empty() && self.seen.asked.stream.is_none();
+        if (cut || undecided) && !self.over && piece.len() <= MAX_HELD {
+            (self.reader, self.seen) = before;
+            return Injected::Again;
+        }
+        let broken = self.over && end.is_none();
+        if broken || self.seen.asked.stream != Some(true) {
+            // Providers refuse the option where nothing is streamed.
+            self.seen.edits.clear();
+        } else if let Some(end) = end
+            && !self.seen.options
+        {
+            let at = end.saturating_sub(1);
+            self.seen.edits.push(Edit { at, remove: 0, insert: r#","stream_options":{"include_usage":true}"# });
+        }
+        let edits = std::mem::take(&mut self.seen.edits);
+        if edits.is_empty() { Injected::Same } else { Injected::Changed(changed(piece, &edits)) }
+    }
+
+    /// Gives where the document ended, if it ended in this piece.
+    fn feed(&mut self, piece: &[u8]) -> Option<usize> {
+        if self.over {
+            return None;
+        }
+        match self.reader.feed(piece, &mut self.seen) {
+            Ok(read) if self.reader.is_done() => {
+                self.over = true;
+                Some(read)
+            }
+            Ok(_) => None,
+            Err(_) => {
+                self.over = true;
+                None
+            }
+        }
+    }
+}
+
+fn changed(piece: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(piece.len() + 64);
+    let mut from = 0;
+    for edit in edits {
+        out.extend_from_slice(piece.get(from..edit.at).unwrap_or(&[]));
+        out.extend_from_slice(edit.insert.as_bytes());
+        from = edit.at + edit.remove;
+    }
+    out.extend_from_slice(piece.get(from..).unwrap_or(&[]));
+    out
+}
+
+impl Visitor<Field> for Seen {
+    fn open(&mut self, means: Field, _at: usize) {
+        match means {
+            StreamOptions => {
+                self.options = true;
+                self.in_options = true;
+            }
+            OtherOption => self.others = true,
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, means: Field, at: usize) {
+        if means == StreamOptions {
+            self.in_options = false;
+            if self.asked.include_usage.is_none() {
+                let insert = if self.others { r#","include_usage":true"# } else { r#""include_usage":true"# };
+                self.edits.push(Edit { at, remove: 0, insert });
+            }
+        }
+    }
+
+    fn scalar(&mut self, means: Field, value: Scalar<'_>, span: Option<(usize, usize)>) {
+        match means {
+            Prompt => self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len()),
+            Model => self.asked.model = value.text().map(std::borrow::Cow::into_owned),
+            Stream => self.asked.stream = Some(value == Scalar::Bool(true)),
+            MaxTokens => self.asked.max_tokens = value.count().or(self.asked.max_tokens),
+            ToolName => {
+                if let Some(name) = value.text().filter(|_| self.asked.tools.len() < MAX_TOOLS) {
+                    self.asked.tools.push(name.into_owned());
+                }
+            }
+            IncludeUsage => {
+                self.asked.include_usage = Some(value == Scalar::Bool(true));
+                if value != Scalar::Bool(true)
+                    && let Some((start, end)) = span
+                {
+                    self.edits.push(Edit { at: start, remove: end - start, insert: "true" });
+                }
+            }
+            OtherOption => self.others = true,
+            // `"stream_options": null`.
+            StreamOptions => {
+                self.options = true;
+                if let Some((start, end)) = span {
+                    self.edits.push(Edit { at: start, remove: end - start, insert: r#"{"include_usage":true}"# });
+                }
+            }
+        }
+    }
+}

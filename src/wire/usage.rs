@@ -1,0 +1,53 @@
+//! From a provider's counts to the one meaning that the record gives them.
+
+use crate::record::{Usage, UsageSource};
+use crate::wire::dialect::Sum;
+
+/// Token counts as the provider says them, before they get one meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RawUsage {
+    /// As [`Field::Input`].
+    pub input: Option<u64>,
+    /// As [`Field::Output`].
+    pub output: Option<u64>,
+    /// As [`Field::Total`].
+    pub total: Option<u64>,
+    /// As [`Field::CacheRead`].
+    pub cache_read: Option<u64>,
+    /// As [`Field::CacheWrite`].
+    pub cache_write: Option<u64>,
+    /// As [`Field::ReasoningTokens`].
+    pub reasoning: Option<u64>,
+    /// As [`Field::ToolPrompt`].
+    pub tool_prompt: Option<u64>,
+}
+
+/// Counts as reported, in OpenTelemetry's meaning: input with what was read from and written to the cache, output with
+/// reasoning. `meter` and `headers` stand in, in this order, for what the answer itself leaves out.
+pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Option<Usage> {
+    let RawUsage { input, output, total, cache_read, cache_write, reasoning, tool_prompt } = raw;
+    let plus = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.saturating_add(b)),
+        (a, b) => a.or(b),
+    };
+    let (input, output) = match sum {
+        Sum::Inclusive => (input, output),
+        Sum::CacheApart => (input.map(|i| plus(Some(i), plus(cache_read, cache_write)).unwrap_or(i)), output),
+        Sum::ThoughtsApart => (plus(input, tool_prompt), plus(output, reasoning)),
+    };
+    let input = input.or(meter.input).or(headers.input);
+    let output = output.or(meter.output).or(headers.output);
+    if [input, output, total, cache_read, cache_write, reasoning].iter().all(Option::is_none) {
+        return None;
+    }
+    let both = || Some(input?.saturating_add(output?));
+    Some(Usage {
+        source: UsageSource::Reported,
+        input,
+        output,
+        cache_read,
+        cache_write,
+        reasoning,
+        total: total.or_else(both),
+    })
+}

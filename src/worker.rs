@@ -1,0 +1,35 @@
+//! What one worker's VM keeps between calls: config, label tables, estimators. A reconfigure swaps the config; running
+//! streams keep theirs.
+
+use std::rc::Rc;
+
+use crate::config::Config;
+use crate::labels::{Label, Labels};
+use crate::signals::estimate::Estimator;
+
+/// One worker's VM.
+#[derive(Debug)]
+pub struct Worker {
+    /// The config in force for new calls.
+    pub config: Rc<Config>,
+    /// Label values seen so far.
+    pub labels: Labels,
+    /// What a token is worth in bytes, by model.
+    pub estimator: Estimator,
+}
+
+impl Worker {
+    /// A worker with this config and nothing seen yet.
+    pub fn new(config: Config) -> Self {
+        let bounds = &config.labels;
+        let label = |known: &[String], cap| Label::new(known.iter().map(String::as_str), cap);
+        let labels = Labels::new(
+            label(&bounds.models, bounds.max_models.into()),
+            label(&bounds.routes, bounds.max_routes.into()),
+            label(&bounds.tenants, bounds.max_tenants.into()),
+            Label::new([], 64),
+            bounds.max_sets.get() as usize,
+        );
+        Self { config: Rc::new(config), labels, estimator: Estimator::default() }
+    }
+}

@@ -1,0 +1,85 @@
+//! A bad config is refused with the path and the reason.
+
+use weir::config::Config;
+
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+#[test]
+fn what_is_wrong_is_named_by_its_path() {
+    for (json, path, reason) in [
+        ("{", ".", "EOF"),
+        ("[]", ".", "not a JSON object"),
+        ("nonsense", ".", "not a JSON object"),
+        (r#"{"labels":{"models":["a","#, "labels.models[1]", "EOF"),
+        (r#"{"usage":{"inject":true,"inject":true}}"#, "usage.inject", "duplicate field"),
+        (r#"{"labels":[]}"#, "labels", "invalid type"),
+        (r#"{"labels":{"max_routes":1.5}}"#, "labels.max_routes", "invalid type"),
+        (r#"{"identity":{"user":[{"trace_id":1}]}}"#, "identity.user[0].trace_id", "invalid type"),
+        (r#"{"identity":{"user":[{"header":"a","baggage":"b"}]}}"#, "identity.user[0]", "one key"),
+        (
+            r#"{"identity":{"run":[{"jwt_claim":{"claim":"c"}}]}}"#,
+            "identity.run[0].jwt_claim",
+            "missing field `payload`",
+        ),
+        ("{} {}", ".", "trailing"),
+        (r#"{"nonsense":1}"#, "nonsense", "unknown field"),
+        (
+            r#"{"identity":{"tenant":[{"header":"x"},{"header":"not a name"}]}}"#,
+            "identity.tenant[1].header",
+            "not a header name",
+        ),
+        (r#"{"identity":{"user":["jwt"]}}"#, "identity.user[0]", "unknown variant"),
+        (
+            r#"{"identity":{"user":[{"api_key_hash":{"salt":"short"}}]}}"#,
+            "identity.user[0].api_key_hash.salt",
+            "at least 8",
+        ),
+        (r#"{"labels":{"max_models":-1}}"#, "labels.max_models", "invalid value"),
+        (r#"{"labels":{"max_sets":0}}"#, "labels.max_sets", "zero"),
+        (r#"{"timing":{"stall_ms":0}}"#, "timing.stall_ms", "zero"),
+        (r#"{"read":{"max_event_bytes":5}}"#, "read.max_event_bytes", "not between"),
+        (r#"{"usage":{"inject":"yes"}}"#, "usage.inject", "invalid type"),
+        (
+            r#"{"slo":[{"first_token_ms":500,"objective":0.9},{"first_token_ms":500,"objective":1.5}]}"#,
+            "slo[1].objective",
+            "not between 0 and 1",
+        ),
+        (r#"{"slo":[{"objective":0.9}]}"#, "slo[0]", "missing field"),
+        (
+            r#"{"slo":[{"match":{"modle":"x"},"first_token_ms":1,"objective":0.9}]}"#,
+            "slo[0].match.modle",
+            "unknown field",
+        ),
+    ] {
+        let error = Config::parse(json.as_bytes()).unwrap_err();
+        assert!(error.starts_with(path) && error.contains(reason), "{json}: {error}");
+    }
+    let many = format!(r#"{{"slo":[{}]}}"#, vec![r#"{"first_token_ms":1,"objective":0.5}"#; 33].join(","));
+    assert_eq!(Config::parse(many.as_bytes()).unwrap_err(), "slo: 33 objectives, at most 32");
+}
+
+#[test]
+fn nothing_at_all_is_a_good_config_and_means_the_defaults() {
+    for json in ["", " \n", "{}"] {
+        let config = Config::parse(json.as_bytes()).unwrap();
+        assert!(config.usage.estimate && !config.usage.inject);
+        assert_eq!(config.timing.stall_ms.get(), 1000);
+        assert_eq!(config.read.max_event_bytes.bytes(), 1 << 20);
+        assert_eq!(config.labels.max_sets.get(), 1000);
+    }
+}
+
+#[test]
+fn a_config_survives_being_written_and_read_again() {
+    let json = r#"{"labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}]}"#;
+    let once = serde_json::to_value(Config::parse(json.as_bytes()).unwrap()).unwrap();
+    let twice = serde_json::to_value(Config::parse(once.to_string().as_bytes()).unwrap()).unwrap();
+    assert_eq!(once, twice);
+    // Every key that was given arrived.
+    let given: serde_json::Value = serde_json::from_str(json).unwrap();
+    let keys = [("labels", "max_models"), ("labels", "max_sets"), ("usage", "estimate"), ("timing", "stall_ms")];
+    for (section, key) in keys.into_iter().chain([("read", "max_event_bytes"), ("identity", "tenant")]) {
+        assert_eq!(once[section][key], given[section][key], "{section}.{key}");
+    }
+}

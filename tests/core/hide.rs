@@ -1,0 +1,84 @@
+//! Hiding the usage chunk from a client that did not ask for it.
+
+use weir::config::Config;
+use weir::worker::Worker;
+
+use super::support::{Call, every_split, via_upstream};
+
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const BEFORE: &str = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n: comment\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+const USAGE: &str =
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":3}}\n\n";
+const AFTER: &str = "data: [DONE]\n\n";
+
+fn client_gets(request: &str, config: &'static str, answer: &[u8], pieces: &[&[u8]]) -> (Vec<u8>, Option<u64>) {
+    let call = Call { request: request.to_owned(), config, ..Call::default() }.answered(pieces.iter().copied());
+    let mut worker = Worker::new(Config::parse(config.as_bytes()).unwrap());
+    let (report, client) = call.play_on(&mut worker, &via_upstream());
+    assert!(client.len() <= answer.len());
+    (client, report.record.usage.output)
+}
+
+const INJECT: &str = r#"{"usage":{"inject":true}}"#;
+
+#[test]
+fn the_extra_chunk_is_hidden_and_counted_at_every_split_and_all_else_is_untouched() {
+    let answer = format!("{BEFORE}{USAGE}{AFTER}");
+    for pieces in every_split(answer.as_bytes()) {
+        let (client, output) = client_gets(r#"{"stream":true}"#, INJECT, answer.as_bytes(), &pieces);
+        assert_eq!(String::from_utf8(client).unwrap(), format!("{BEFORE}{AFTER}"));
+        assert_eq!(output, Some(2));
+    }
+}
+
+#[test]
+fn a_client_that_asked_gets_every_byte() {
+    let answer = format!("{BEFORE}{USAGE}{AFTER}");
+    for (request, config) in [
+        (r#"{"stream":true,"stream_options":{"include_usage":true}}"#, INJECT),
+        (r#"{"stream":true}"#, "{}"),
+        (r#"{"stream":false}"#, INJECT),
+    ] {
+        for pieces in every_split(answer.as_bytes()) {
+            let (client, _) = client_gets(request, config, answer.as_bytes(), &pieces);
+            assert_eq!(client, answer.as_bytes(), "{request} under {config}");
+        }
+    }
+}
+
+#[test]
+fn line_ends_stay_as_they_are_at_every_split() {
+    for end in ["\r\n", "\r"] {
+        let [answer, wanted] =
+            [format!("{BEFORE}{USAGE}{AFTER}"), format!("{BEFORE}{AFTER}")].map(|s| s.replace('\n', end));
+        for pieces in every_split(answer.as_bytes()) {
+            let (client, output) = client_gets(r#"{"stream":true}"#, INJECT, answer.as_bytes(), &pieces);
+            assert_eq!(String::from_utf8(client).unwrap(), wanted, "{pieces:?}");
+            assert_eq!(output, Some(2));
+        }
+    }
+}
+
+#[test]
+fn usage_that_stands_beside_content_stays() {
+    let answer = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\n\nan event without an end";
+    for pieces in every_split(answer.as_bytes()) {
+        let (client, _) = client_gets(r#"{"stream":true}"#, INJECT, answer.as_bytes(), &pieces);
+        assert_eq!(client, answer.as_bytes());
+    }
+}
+
+#[test]
+fn an_event_larger_than_the_cap_goes_on_as_it_comes() {
+    let config = r#"{"usage":{"inject":true},"read":{"max_event_bytes":1024}}"#;
+    let answer =
+        format!("data: {{\"choices\":[],\"x\":\"{}\",\"usage\":{{\"prompt_tokens\":1}}}}\n\n{AFTER}", "y".repeat(3000));
+    for pieces in
+        [vec![answer.as_bytes()], answer.as_bytes().chunks(100).collect(), answer.as_bytes().chunks(1).collect()]
+    {
+        let (client, _) = client_gets(r#"{"stream":true}"#, config, answer.as_bytes(), &pieces);
+        assert_eq!(client, answer.as_bytes());
+    }
+}

@@ -1,0 +1,19 @@
+//! The core's tests: sentences over tables. They run natively and as Wasm under Node.
+
+mod config;
+mod dialects;
+mod end;
+mod estimate;
+mod gaps;
+mod hide;
+mod identity;
+mod inject;
+mod json;
+mod labels;
+mod request;
+mod shape;
+mod slo;
+mod sse;
+mod stream;
+mod support;
+mod timing;
