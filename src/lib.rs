@@ -19,3 +19,5 @@ pub mod units;
 pub mod wire;
 pub mod worker;
 
+#[cfg(feature = "host")]
+mod host;

@@ -1,0 +1,310 @@
+//! The callbacks of the host, and what each does to a [`Stream`].
+//!
+//! ```text
+//! request_headers ──► request_head        response_headers ──► response_head
+//! request_body ─────► request_body        response_body ─────► response_body
+//! request_trailers ─► request_body, end   response_trailers ─► response_body, end
+//!                       log ──► done, the record and the counts
+//! ```
+//! Any of them may be missing: an invalid request is logged without a callback before, and a filter of the upstream's own
+//! chain gets no `on_log`. The gauge of streams in flight goes down when the context is dropped, which comes always.
+//!
+//! # What Envoy says of a call's end
+//! Seen in `on_log` of Envoy 1.40 in `response.flags` (8 bytes, little-endian) and `response.code_details`. "End" says
+//! whether the callbacks told the end of an answer; `up` whether `upstream.address` was there. `response.code` is absent
+//! where no answer began. `response.backend_latency` is there only when the upstream's own answer came whole.
+//!
+//! | what happened | flags | code_details | end | up |
+//! |---|---|---|---|---|
+//! | answer came whole (any status; HEAD, 204, 304, after 1xx, with trailers) | 0 | `via_upstream` | yes | yes |
+//! | the same after all retries | 0x8000 | `via_upstream` | yes | yes |
+//! | client closed the connection, at any moment | 0x4000 | `downstream_remote_disconnect` | no | yes |
+//! | client reset its HTTP/2 stream | 0x1000_0000 | `http2.remote_reset` | no | yes |
+//! | the same with NO_ERROR, before the answer | 0 | absent | no | yes |
+//! | the same with NO_ERROR, in the answer | 0 | `via_upstream` | no | yes |
+//! | client broke HTTP/2 | 0x4_0000 | `codec_error:…` | no | yes |
+//! | upstream closed before its answer (503) | 0x40 | `upstream_reset_before_response_started{connection_termination}` | yes | yes |
+//! | upstream closed in its answer, HTTP/1.1 | 0x80_0000 | `upstream_reset_after_response_started{protocol_error}` | no | yes |
+//! | upstream closed in its answer, HTTP/2 | 0x40 | `upstream_reset_after_response_started{connection_termination}` | no | yes |
+//! | upstream reset its HTTP/2 stream before its answer (503) | 0x10 | `upstream_reset_before_response_started{remote_reset}` | yes | yes |
+//! | upstream reset its HTTP/2 stream in its answer | 0x10 | `upstream_reset_after_response_started{remote_reset}` | no | yes |
+//! | upstream sent no HTTP (502) | 0x80_0000 | `upstream_reset_before_response_started{protocol_error}` | yes | yes |
+//! | route timeout before the answer (504) | 0x4 | `response_timeout` | yes | yes |
+//! | route timeout in the answer | 0x4 | `response_timeout` | no | yes |
+//! | timeout of the last try (504) | 0x8004 | `upstream_per_try_timeout` | yes | yes |
+//! | idle timeout of a try, in the answer | 0x4 | `upstream_per_try_idle_timeout` | no | yes |
+//! | idle timeout of the stream (504 or in the answer) | 0x1_0000 | `stream_idle_timeout` | if 504 | yes |
+//! | longest duration of the stream, in the answer | 0 | `max_duration_timeout` | no | yes |
+//! | connection refused (503) | 0x20 | `upstream_reset_before_response_started{remote_connection_failure|…}` | yes | yes |
+//! | no healthy host (503) | 0x2 | `no_healthy_upstream` | yes | no |
+//! | no such cluster (503) | 0x100_0000 | `cluster_not_found` | yes | no |
+//! | circuit breaker (503) | 0x80 | `upstream_reset_before_response_started{overflow}` | yes | no |
+//! | direct response, redirect | 0 | `direct_response` | yes | no |
+//! | another filter answered (here: fault, 429) | 0x400 | `fault_filter_abort` | yes | no |
+//! | request's body never came (408) | 0 | `request_overall_timeout` | yes | yes |
+//! | bad HTTP/1.1 (400, 431); no callback before `on_log` | 0x4_0000 | `http1.codec_error`, `http1.headers_too_large` | no | no |
+//! | no host header (400); no callback before `on_log` | 0 | `missing_host_header` | no | no |
+//! | websocket that the upstream closed (101) | 0x40 | `upstream_reset_after_response_started{connection_termination}` | no | yes |
+//!
+//! So neither flags nor details alone tell an aborted answer from a whole one: a client that resets with NO_ERROR looks
+//! like `via_upstream`. That no end was seen does.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::abi::{self, Buffer, Map};
+use super::clock::now;
+use super::meter::Meter;
+use super::own_time::OwnTime;
+use super::pairs;
+use crate::config::Config;
+use crate::metrics::{Id, Series};
+use crate::port::{Flow, Headers, Properties};
+use crate::report::Report;
+use crate::stream::Stream;
+use crate::units::Nanos;
+use crate::worker::Worker;
+
+/// Filter state in which the record is published: `%FILTER_STATE(wasm.weir.record:PLAIN)%`.
+const RECORD: &str = "weir.record";
+
+/// What the host is to do with what it showed, by the ABI's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// Pass it on.
+    #[default]
+    Continue = 0,
+    /// Keep it back.
+    Pause = 1,
+}
+
+/// The properties of the host's current stream.
+struct HostProperties;
+
+impl Properties for HostProperties {
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        abi::property(path)
+    }
+}
+
+/// One config with all that has been learned and defined under it. A stream keeps the one it began with: label numbers
+/// and objectives are only right together with their config.
+#[derive(Debug)]
+struct Plugin {
+    worker: RefCell<Worker>,
+    meter: RefCell<Meter>,
+}
+
+impl Plugin {
+    fn new(config: Config) -> Self {
+        let meter = RefCell::new(Meter::new(&config));
+        Self { worker: RefCell::new(Worker::new(config)), meter }
+    }
+
+    /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
+    fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
+        // Taken apart without `..`: a result that nobody emits does not compile.
+        let Report { record, labels: set, mut counts, slos } = report;
+        abi::set_property(RECORD, record.to_json().as_bytes());
+        let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
+        let Worker { config: _, labels, estimator: _ } = &*worker;
+        meter.judge(&slos);
+        own_time.add(now() - began, 1);
+        counts.push((Series::from(Id::FilterTime), own_time.round_us()));
+        meter.count(labels, set, &counts);
+    }
+}
+
+/// The plugin in this VM. It lives as long as its configuration does.
+pub struct Root {
+    plugin: Rc<Plugin>,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Self { plugin: Rc::new(Plugin::new(Config::default())) }
+    }
+}
+
+impl Root {
+    /// Takes a config, or refuses it and keeps the one it has. Depends on the bytes alone: the host tries them on one VM
+    /// and takes the answer for all.
+    pub fn configure(&mut self, size: usize) -> bool {
+        let bytes = if size == 0 { Some(Vec::new()) } else { abi::buffer(Buffer::PluginConfiguration) };
+        let config = bytes.ok_or_else(|| "the host does not hand it over".to_owned()).and_then(|b| Config::parse(&b));
+        match config {
+            Ok(config) => {
+                self.plugin = Rc::new(Plugin::new(config));
+                true
+            }
+            Err(reason) => {
+                abi::log_error(&format!("weir: bad configuration: {reason}"));
+                false
+            }
+        }
+    }
+
+    /// A new exchange under the config in force.
+    pub fn exchange(&self) -> Exchange {
+        Exchange::new(Rc::clone(&self.plugin))
+    }
+}
+
+/// The two halves of an exchange.
+#[derive(Clone, Copy)]
+pub enum Side {
+    /// What the client asks.
+    Request,
+    /// What it gets.
+    Response,
+}
+
+impl Side {
+    fn buffer(self) -> Buffer {
+        match self {
+            Side::Request => Buffer::RequestBody,
+            Side::Response => Buffer::ResponseBody,
+        }
+    }
+}
+
+/// What the shell knows of one half.
+#[derive(Default)]
+struct Half {
+    /// The host keeps back what came so far, and shows all of it with the next piece.
+    held: bool,
+    /// No HTTP body, but bytes of another protocol. (What follows a CONNECT is not wanted by the core.)
+    tunnel: bool,
+    /// The core knows that the body is over; there is no more to say.
+    ended: bool,
+}
+
+/// One HTTP exchange.
+pub struct Exchange {
+    plugin: Rc<Plugin>,
+    /// Nothing once the call is done.
+    stream: Option<Stream>,
+    /// The gauge that counts this stream in flight; none before the request's head.
+    active: Option<u32>,
+    request: Half,
+    response: Half,
+    own_time: OwnTime,
+}
+
+impl Exchange {
+    fn new(plugin: Rc<Plugin>) -> Self {
+        let config = plugin.worker.try_borrow().map(|w| Rc::clone(&w.config)).unwrap_or_default();
+        Self {
+            plugin,
+            stream: Some(Stream::new(config)),
+            active: None,
+            request: Half::default(),
+            response: Half::default(),
+            own_time: OwnTime::default(),
+        }
+    }
+
+    fn half(&mut self, side: Side) -> &mut Half {
+        match side {
+            Side::Request => &mut self.request,
+            Side::Response => &mut self.response,
+        }
+    }
+
+    /// A piece of a body, or its end alone (`size` zero): one read of the body and one of the clock, and none where the
+    /// core does not want the body. Unwanted pieces are passed in silence; their end is told.
+    pub fn body(&mut self, side: Side, size: usize, end: bool) -> Action {
+        let Half { held, tunnel, ended } = *self.half(side);
+        let Some(stream) = &mut self.stream else { return Action::Continue };
+        let wanted = match side {
+            Side::Request => stream.wants_request_body(),
+            Side::Response => stream.wants_response_body(),
+        };
+        let wanted = wanted && !tunnel;
+        if ended || !(wanted || end) {
+            self.half(side).held = false;
+            return Action::Continue;
+        }
+        let weight = self.own_time.weight_of_next_body();
+        let began = now();
+        let read = if wanted && (size > 0 || held) { abi::buffer(side.buffer()) } else { Some(Vec::new()) };
+        // What the host will not show now is passed on unseen.
+        let (bytes, seen) = read.map_or((Vec::new(), false), |bytes| (bytes, true));
+        let flow = match side {
+            Side::Request => stream.request_body(&bytes, end, began),
+            Side::Response => stream.response_body(&bytes, end, began),
+        };
+        // At the end nothing can be held any more: no later callback would let it go.
+        let hold = flow == Flow::Hold && !end;
+        if let Flow::Replace(bytes) = &flow
+            && seen
+        {
+            abi::replace_buffer(side.buffer(), bytes);
+        }
+        *self.half(side) = Half { held: hold, tunnel, ended: end };
+        if weight > 0 {
+            self.own_time.add(now() - began, weight);
+        }
+        if hold { Action::Pause } else { Action::Continue }
+    }
+
+    /// The request's head came.
+    pub fn request_headers(&mut self, end: bool) -> Action {
+        let Some(stream) = &mut self.stream else { return Action::Continue };
+        let began = now();
+        let map = abi::header_pairs(Map::RequestHeaders).unwrap_or_default();
+        let pairs = pairs::parse(&map);
+        let head = Headers(&pairs);
+        for name in stream.request_head(head, end, &HostProperties, began) {
+            abi::remove_header(Map::RequestHeaders, name);
+        }
+        self.request.tunnel = head.get("upgrade").is_some();
+        if self.active.is_none()
+            && let Ok(mut meter) = self.plugin.meter.try_borrow_mut()
+            && let Some(id) = meter.active(stream.api())
+        {
+            abi::increment_metric(id, 1);
+            self.active = Some(id);
+        }
+        self.own_time.add(now() - began, 1);
+        Action::Continue
+    }
+
+    /// A head of the answer came; a 1xx comes before the one that counts.
+    pub fn response_headers(&mut self, end: bool) -> Action {
+        let Some(stream) = &mut self.stream else { return Action::Continue };
+        let began = now();
+        let map = abi::header_pairs(Map::ResponseHeaders).unwrap_or_default();
+        let pairs = pairs::parse(&map);
+        let head = Headers(&pairs);
+        let status = head.get(":status").unwrap_or_default();
+        // 101 is the last head of its exchange; the other 1xx come before it.
+        let switched = status == b"101";
+        if status.first() == Some(&b'1') && !switched {
+            return Action::Continue;
+        }
+        stream.response_head(head, end, began);
+        self.response.tunnel = switched;
+        self.own_time.add(now() - began, 1);
+        Action::Continue
+    }
+
+    /// The call is over.
+    pub fn log(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
+        let began = now();
+        let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return };
+        let report = stream.done(&mut worker, &HostProperties, began);
+        drop(worker);
+        self.plugin.emit(report, std::mem::take(&mut self.own_time), began);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(id) = self.active {
+            abi::increment_metric(id, -1);
+        }
+    }
+}
