@@ -1,0 +1,17 @@
+//! What `weirctl` is made of; a library too, so that tests and benches start the same Envoy and the same upstream.
+
+pub mod base64;
+pub mod check;
+pub mod cli;
+pub mod corpus;
+pub mod demo;
+pub mod envoy;
+pub mod paths;
+pub mod play;
+pub mod prometheus;
+pub mod replay;
+pub mod run;
+pub mod schema;
+pub mod serve;
+pub mod stop;
+pub mod upstream;

@@ -1,0 +1,52 @@
+//! Real clients from the registries, with the scripts that make calls with them (`tests/clients`).
+
+use std::fs;
+use std::process::Command;
+
+use super::install::{installed, pip, run, venv};
+use super::{root, skipped};
+
+/// Python with the SDKs and the script; nothing (said loudly) where the registry cannot be reached.
+///
+/// # Panics
+/// If they do not install for another reason.
+pub fn python() -> Option<Command> {
+    let scripts = root().join("tests/clients/python");
+    let requirements = scripts.join("requirements.txt");
+    let home = installed("python", &fs::read_to_string(&requirements).unwrap(), |home| {
+        venv(home)?;
+        run(pip(home).args(["install", "--requirement"]).arg(&requirements))
+    })?;
+    let mut python = Command::new(home.join("venv/bin/python"));
+    python.arg(scripts.join("main.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    Some(without_proxies(python))
+}
+
+/// Node with the npm packages and the script; nothing (said loudly) where there is no Node or the registry cannot be reached.
+///
+/// # Panics
+/// If they do not install for another reason.
+pub fn node() -> Option<Command> {
+    let scripts = root().join("tests/clients/node");
+    if Command::new("npm").arg("--version").output().is_err() {
+        skipped("the npm packages", "there is no `npm`");
+        return None;
+    }
+    let package = scripts.join("package.json");
+    let home = installed("node", &fs::read_to_string(&package).unwrap(), |home| {
+        fs::copy(&package, home.join("package.json")).map_err(|error| error.to_string())?;
+        run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(home))
+    })?;
+    // A module is looked for from where the script stands.
+    fs::copy(scripts.join("main.mjs"), home.join("main.mjs")).unwrap();
+    let mut node = Command::new("node");
+    node.arg(home.join("main.mjs"));
+    Some(without_proxies(node))
+}
+
+fn without_proxies(mut command: Command) -> Command {
+    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
+    command
+}

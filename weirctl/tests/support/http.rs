@@ -1,0 +1,40 @@
+//! One small HTTP call, blocking.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+/// Posts JSON and gives status and body.
+///
+/// # Panics
+/// If nobody answers.
+pub fn post(at: SocketAddr, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Vec<u8>) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let mut request = agent.post(format!("http://{at}{path}")).header("content-type", "application/json");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = request.send(body.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
+    (answer.status().as_u16(), answer.body_mut().read_to_vec().unwrap())
+}
+
+/// A streamed OpenAI chat call.
+pub fn chat(model: &str) -> Value {
+    json!({"model": model, "stream": true, "stream_options": {"include_usage": true},
+        "messages": [{"role": "user", "content": "Say something."}]})
+}
+
+/// Looks until it is there, for at most ten seconds.
+///
+/// # Panics
+/// If it does not come.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{what} did not come");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
