@@ -1,0 +1,176 @@
+//! A raw client, Envoy with weir, a raw upstream; and what Envoy says of it all.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weirctl::envoy::{AccessLog, Bootstrap, Cluster, Envoy, Launch, Route, WeirFilter, binary, wasm};
+
+use super::client::{Answer, Client, post};
+use super::raw::{Raw, Step, chunked};
+
+pub const CHAT: &str = "/v1/chat/completions";
+pub const ASK: &[u8] = br#"{"model":"m","stream":true}"#;
+pub const SSE: &str = "text/event-stream";
+/// A streamed chat answer, event by event.
+pub const EVENTS: [&[u8]; 4] = [
+    b"data: {\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n",
+    b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\"}]}\n\n",
+    b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":34,\"total_tokens\":46}}\n\n",
+    b"data: [DONE]\n\n",
+];
+
+/// How an Envoy is set up.
+pub struct Setup {
+    /// Weir's configuration; without one there is no weir.
+    pub weir: Option<Value>,
+    pub hold_headers: bool,
+    /// HTTP/2 to the upstream.
+    pub h2: bool,
+    /// How much Envoy may hold back for a slow reader, in bytes per side; nothing for what people have.
+    pub buffer: Option<u32>,
+    /// The upstream's address, if it is no raw one.
+    pub upstream: Option<SocketAddr>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { weir: Some(json!({})), hold_headers: false, h2: false, buffer: Some(1 << 20), upstream: None }
+    }
+}
+
+pub struct Rig {
+    pub envoy: Envoy,
+    pub upstream: Raw,
+    log: PathBuf,
+    _dir: TempDir,
+    /// The VMs that were there at the start.
+    vms: Vec<String>,
+}
+
+impl Rig {
+    /// Weir with nothing configured.
+    pub fn start() -> Self {
+        Self::with(Setup::default())
+    }
+
+    pub fn with(setup: Setup) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("access.jsonl");
+        let upstream = Raw::start();
+        let filter = |config: &Value| {
+            let hold_headers = setup.hold_headers;
+            WeirFilter { hold_headers, ..WeirFilter::new(&wasm::build().unwrap()).config(config) }.to_json()
+        };
+        let bootstrap = Bootstrap {
+            filters: setup.weir.iter().map(filter).collect(),
+            routes: vec![Route::all("all", "llm")],
+            clusters: vec![Cluster::plain("llm", setup.upstream.unwrap_or(upstream.address))],
+            access_log: Some(AccessLog::Json(log.clone())),
+            trailers: true,
+            ..Bootstrap::default()
+        };
+        let mut bootstrap = bootstrap.to_json();
+        let manager =
+            &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
+        manager["proxy_100_continue"] = json!(true);
+        // Else a client waits a second for the end of a connection whose answer broke off.
+        manager["delayed_close_timeout"] = json!("0.01s");
+        manager["max_request_headers_kb"] = json!(512);
+        manager["common_http_protocol_options"] = json!({"max_headers_count": 2000});
+        let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
+        let mut connect = routes[0].clone();
+        connect["match"] = json!({"connect_matcher": {}});
+        routes.push(connect);
+        for side in ["listeners", "clusters"] {
+            if let Some(bytes) = setup.buffer {
+                bootstrap["static_resources"][side][0]["per_connection_buffer_limit_bytes"] = json!(bytes);
+            }
+        }
+        let cluster = &mut bootstrap["static_resources"]["clusters"][0];
+        let protocol =
+            &mut cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+        protocol["common_http_protocol_options"] = json!({"max_headers_count": 2000, "max_response_headers_kb": 512});
+        if setup.h2 {
+            protocol["explicit_http_config"] = json!({"http2_protocol_options": {}});
+        }
+        let envoy = Launch::new(&binary::bring().unwrap()).workers(1).start_json(&bootstrap, 1).unwrap();
+        let mut rig = Self { envoy, upstream, log, _dir: dir, vms: Vec::new() };
+        rig.vms = rig.vms();
+        assert_eq!(rig.vms.is_empty(), setup.weir.is_none(), "{:?}", rig.vms);
+        rig
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.envoy.address())
+    }
+
+    /// A streamed chat call, answered by these steps.
+    pub fn chat(&self, case: &str, steps: Vec<Step>) -> Answer {
+        self.upstream.on(case, steps);
+        let mut client = self.connect();
+        client.send(&post(CHAT, &[("x-case", case)], ASK));
+        client.answer("POST")
+    }
+
+    /// The call's records so far, by case.
+    pub fn records(&self) -> HashMap<String, Value> {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let record = |line: &Value| serde_json::from_str(line["record"].as_str()?).ok();
+        lines.filter_map(|line| Some((line["case"].as_str().unwrap_or("-").to_owned(), record(&line)?))).collect()
+    }
+
+    /// A case's record, as soon as it is there.
+    pub fn record(&self, case: &str) -> Value {
+        let begun = Instant::now();
+        loop {
+            if let Some(record) = self.records().remove(case) {
+                return record;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "no record of `{case}`: {}", self.envoy.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// How a case ended.
+    pub fn ended(&self, case: &str) -> String {
+        self.record(case)["ended"].as_str().unwrap().to_owned()
+    }
+
+    /// An ordinary call comes through, and no VM has failed since the start.
+    pub fn is_healthy_after(&self, case: &str) {
+        let healthy = format!("healthy after {case}");
+        let answer = self.chat(&healthy, chunked(SSE, &EVENTS));
+        assert_eq!((answer.status, answer.whole), (200, true), "{healthy}: {}", self.envoy.log());
+        assert_eq!(answer.body, EVENTS.concat(), "{healthy}");
+        self.has_no_failed_vm(case);
+    }
+
+    /// No VM has failed since the start.
+    pub fn has_no_failed_vm(&self, case: &str) {
+        let log = self.envoy.log();
+        for word in ["in-VM failure", "Uncaught", "panicked", "RuntimeError", "bad configuration"] {
+            assert!(!log.contains(word), "{case}: {log}");
+        }
+        assert_eq!(self.vms(), self.vms, "{case}: VMs came and went: {log}");
+    }
+
+    /// Envoy's own numbers of its VMs.
+    fn vms(&self) -> Vec<String> {
+        let stats = self.envoy.admin().get("/stats?filter=wasm\\.").unwrap();
+        let lines = stats.lines().filter(|line| !line.starts_with("wasmcustom."));
+        lines.map(str::to_owned).collect()
+    }
+
+    /// Resident memory of the Envoy process, in KB.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.envoy.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
