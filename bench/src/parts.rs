@@ -1,0 +1,35 @@
+//! Builds the Wasm filters.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use weirctl::{envoy, paths};
+
+use crate::variant::Parts;
+
+/// Builds weir (or takes the .wasm that is named) and the filters it is compared with.
+///
+/// # Errors
+/// A build fails.
+pub fn build(weir: Option<&Path>, against: Option<&Path>) -> Result<Parts> {
+    let named = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
+    let weir = match weir {
+        Some(path) => named(path)?,
+        None => envoy::wasm::build()?,
+    };
+    Ok(Parts { weir, against: against.map(named).transpose()?, filters: filters()? })
+}
+
+fn filters() -> Result<PathBuf> {
+    let root = paths::workspace().context("the workspace that this was built from is gone")?;
+    let status = paths::cargo()
+        .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1", "--package", "weir-bench-filters"])
+        .current_dir(root)
+        // RUSTFLAGS of a test run would replace the target's own.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .status()
+        .context("cargo does not start")?;
+    ensure!(status.success(), "the filters to compare with do not build");
+    Ok(paths::target()?.join("wasm32-wasip1/release/weir_bench_filters.wasm"))
+}
