@@ -177,6 +177,8 @@ struct Seen {
     in_options: bool,
     /// It was there.
     options: bool,
+    /// Where it began, in its piece.
+    options_at: usize,
     /// It has other members.
     others: bool,
     edits: Vec<Edit>,
@@ -262,11 +264,12 @@ fn changed(piece: &[u8], edits: &[Edit]) -> Vec<u8> {
 }
 
 impl Visitor<Field> for Seen {
-    fn open(&mut self, means: Field, _at: usize) {
+    fn open(&mut self, means: Field, at: usize) {
         match means {
             StreamOptions => {
                 self.options = true;
                 self.in_options = true;
+                self.options_at = at;
             }
             OtherOption => self.others = true,
             _ => {}
@@ -276,7 +279,8 @@ impl Visitor<Field> for Seen {
     fn close(&mut self, means: Field, at: usize) {
         if means == StreamOptions {
             self.in_options = false;
-            if self.asked.include_usage.is_none() {
+            // A list is told to end where it begins: the provider is to refuse it as it is.
+            if at != self.options_at && self.asked.include_usage.is_none() {
                 let insert = if self.others { r#","include_usage":true"# } else { r#""include_usage":true"# };
                 self.edits.push(Edit { at, remove: 0, insert });
             }
@@ -296,7 +300,7 @@ impl Visitor<Field> for Seen {
             }
             IncludeUsage => {
                 self.asked.include_usage = Some(value == Scalar::Bool(true));
-                if value != Scalar::Bool(true)
+                if matches!(value, Scalar::Bool(false) | Scalar::Null)
                     && let Some((start, end)) = span
                 {
                     self.edits.push(Edit { at: start, remove: end - start, insert: "true" });
@@ -306,7 +310,10 @@ impl Visitor<Field> for Seen {
             // `"stream_options": null`.
             StreamOptions => {
                 self.options = true;
-                if let Some((start, end)) = span {
+                // Of any other kind it is the provider's to refuse.
+                if value == Scalar::Null
+                    && let Some((start, end)) = span
+                {
                     self.edits.push(Edit { at: start, remove: end - start, insert: r#"{"include_usage":true}"# });
                 }
             }
