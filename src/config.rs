@@ -2,11 +2,14 @@
 //!
 //! Every section may be left out; `{}` and nothing at all are good configs.
 
+pub mod limits;
 mod read;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::Serialize;
+
+use limits::{Admission, Limit};
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -28,6 +31,10 @@ pub struct Config {
     pub read: Read,
     /// Objectives for the time to first token. At most 32.
     pub slo: Vec<Slo>,
+    /// What may pass. At most 32.
+    pub limits: Vec<Limit>,
+    /// How calls are held to them.
+    pub admission: Admission,
 }
 
 /// Sources of a call's identity.
@@ -285,7 +292,7 @@ pub struct Slo {
     pub objective: Objective,
 }
 
-/// Which calls an objective counts. A value ending in `*` matches what begins with it.
+/// Which calls an objective or a limit counts. A value ending in `*` matches what begins with it.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -296,6 +303,15 @@ pub struct Match {
     pub route: Option<String>,
     /// The tenant.
     pub tenant: Option<String>,
+}
+
+/// Whether one of the values is what a [`Match`] wants there; without a wish every one is.
+pub fn fits(wanted: &Option<String>, seen: &[Option<&str>]) -> bool {
+    let Some(wanted) = wanted else { return true };
+    seen.iter().flatten().any(|seen| match wanted.strip_suffix('*') {
+        Some(front) => seen.starts_with(front),
+        None => seen == wanted,
+    })
 }
 
 /// A share between 0 and 1, both excluded.
@@ -348,6 +364,14 @@ impl Config {
         let config = read::config(json)?;
         if config.slo.len() > MAX_SLOS {
             return Err(format!("slo: {} objectives, at most {MAX_SLOS}", config.slo.len()));
+        }
+        if config.limits.len() > limits::MAX_LIMITS {
+            return Err(format!("limits: {} of them, at most {}", config.limits.len(), limits::MAX_LIMITS));
+        }
+        for (at, limit) in config.limits.iter().enumerate() {
+            if config.limits.iter().take(at).any(|other| other.name == limit.name) {
+                return Err(format!("limits[{at}].name: `{}` is taken", limit.name.as_str()));
+            }
         }
         Ok(config)
     }

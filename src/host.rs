@@ -10,7 +10,10 @@ mod abi;
 mod clock;
 #[allow(unsafe_code)]
 mod exports;
+mod limit_meter;
 mod meter;
 mod own_time;
 mod pairs;
 mod shell;
+mod store;
+mod turns;

@@ -5,14 +5,17 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod api;
+pub mod baggage;
 pub mod config;
 pub mod end;
 pub mod json;
 pub mod labels;
 pub mod metrics;
+pub mod policies;
 pub mod port;
 pub mod record;
 pub mod report;
+pub mod shared;
 pub mod signals;
 pub mod stream;
 pub mod units;

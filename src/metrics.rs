@@ -160,6 +160,18 @@ metrics! {
     Slo: "weir_slo_total" Counter None Some(("verdict", &["good", "bad"])), &[],
         "Calls that a TTFT objective counts, by objective (`slo`) and verdict.",
         "None.";
+    Limit: "weir_limit_total" Counter None Some(("verdict", &["pass", "refuse", "shadow", "warn", "cut", "open", "closed"])), &[],
+        "Calls that a limit counts, by limit (`limit`) and what it said.",
+        "None.";
+    LimitWait: "weir_limit_wait_ms" Histogram None None, MS_BUCKETS,
+        "How long calls that had to wait for a limit (`limit`) waited.",
+        "None.";
+    LimitRemaining: "weir_limit_remaining" Gauge None None, &[],
+        "What was left of a limit (`limit`) after the last call under its key (`key`), for limits of few keys.",
+        "None.";
+    Store: "weir_store_total" Counter None Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
+        "What was seen of the store that workers share: changes made again because another worker was faster, keys that found no place, entries taken over, no answer.",
+        "None.";
 }
 
 impl Id {

@@ -75,10 +75,29 @@ pub struct Record {
     /// The answer's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_id: Option<String>,
+    /// The limits that count the call.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limited>,
     /// Events of the stream, or JSON documents of the body, that were read.
     pub events: u64,
     /// Events or bodies that could not be read (see `weir_unread_total`).
     pub unread: u64,
+}
+
+/// What one limit had to do with a call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Limited {
+    /// The limit's name.
+    pub name: String,
+    /// `pass`, `refuse`, `shadow` (it would have been refused or cut), `warn`, `cut`, `open` and `closed` (it could not be
+    /// decided, and passed or was refused).
+    pub verdict: &'static str,
+    /// Reserved when it was let go, in what the limit counts.
+    pub reserved: u64,
+    /// Charged when it was over.
+    pub charged: u64,
+    /// How long it waited for this limit.
+    pub waited_ms: f64,
 }
 
 /// How a call ended.

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::labels::LabelSet;
 use crate::metrics::{Id, Series};
 use crate::record::{Ended, Record};
+use crate::shared::Events;
 use crate::signals::slo;
 use crate::signals::timing::Timing;
 use crate::units::{Nanos, Span};
@@ -21,6 +22,23 @@ pub struct Report {
     pub counts: Vec<(Series, u64)>,
     /// For each TTFT objective (by its place in the config) that counts this call: was it met?
     pub slos: Vec<(usize, bool)>,
+    /// What limits said.
+    pub limits: Vec<LimitCount>,
+    /// What was seen of the store.
+    pub store: Events,
+}
+
+/// What one limit said to a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitCount {
+    /// Which of the rules.
+    pub rule: usize,
+    /// What it said, by number (see [`crate::metrics`]).
+    pub verdict: u8,
+    /// How long the call waited.
+    pub waited: Option<Span>,
+    /// What is left under which key, for limits of few keys.
+    pub left: Option<(String, u64)>,
 }
 
 /// A call of which all is known.
@@ -38,12 +56,16 @@ pub struct Settled<'a> {
     pub stream_asked: bool,
     /// Its end.
     pub end: Nanos,
+    /// What limits said.
+    pub limits: Vec<LimitCount>,
+    /// What was seen of the store.
+    pub store: Events,
 }
 
 /// What a call leaves behind under this config.
 pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let slos = verdicts(&call, config);
-    let Settled { record, timing, unread, tokens, stream_asked: _, end } = call;
+    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, store } = call;
     let labels = labels(&record, worker);
     let mut counts = Vec::with_capacity(48);
     let mut add = |series: Series, value: u64| counts.push((series, value));
@@ -93,7 +115,7 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
         }
     }
 
-    Report { record, labels, counts, slos }
+    Report { record, labels, counts, slos, limits, store }
 }
 
 /// APIs from which content is expected.

@@ -5,6 +5,8 @@
 //! ```
 //! A step may be missing (no body, no answer, an abort at any moment); `done` always comes, once.
 
+mod admission;
+
 use std::rc::Rc;
 
 use crate::api::{self, Api};
@@ -13,6 +15,7 @@ use crate::end::{End, how_it_ended};
 use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VERSION};
 use crate::report::{self, Report, Settled};
+use crate::shared::Store;
 use crate::signals::identity;
 use crate::signals::timing::Timing;
 use crate::units::{Nanos, Span};
@@ -23,9 +26,13 @@ use crate::wire::hide::HideUsage;
 use crate::wire::request::{Injected, Request};
 use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
+use admission::Admission;
+pub use admission::{Gate, OwnAnswer, Watched};
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
 const INJECT_REMOVES: &[&str] = &["content-length", "accept-encoding"];
+/// What the record says of a call that a limit refused or cut.
+const LIMITED: &str = "rate_limit_exceeded";
 /// Longest call id that is kept, in bytes.
 const MAX_CALL: usize = 128;
 
@@ -47,6 +54,9 @@ pub struct Stream {
     events: u64,
     /// The answer's end was seen.
     ended: bool,
+    admission: Admission,
+    /// The body may say which tool is called.
+    reads_tool: bool,
 }
 
 /// Whether the request is to ask for usage that its client does not want.
@@ -89,6 +99,8 @@ impl Stream {
             content_bytes: 0,
             events: 0,
             ended: false,
+            admission: Admission::default(),
+            reads_tool: false,
         }
     }
 
@@ -123,12 +135,13 @@ impl Stream {
 
     /// Whether the request's body is to be read at all. If not, the host need not copy it.
     pub fn wants_request_body(&self) -> bool {
-        self.asked.api != Api::Other && !self.request.is_over()
+        (self.asked.api != Api::Other || self.reads_tool) && !self.request.is_over()
     }
 
     /// A piece of the request's body: all that is buffered, if the piece before was held.
     pub fn request_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
         self.timing.asked(now);
+        self.announce(bytes.len());
         if !self.wants_request_body() {
             return Flow::Forward;
         }
@@ -240,7 +253,7 @@ impl Stream {
     }
 
     /// The end of the call, however it came.
-    pub fn done(mut self, worker: &mut Worker, properties: &dyn Properties, now: Nanos) -> Report {
+    pub fn done(mut self, worker: &mut Worker, properties: &dyn Properties, store: &dyn Store, now: Nanos) -> Report {
         let said = |path: &[&str]| properties.property(path).map(|v| text(&v, MAX_CALL)).filter(|v| !v.is_empty());
         let number = |path: &[&str]| {
             let bytes: [u8; 8] = properties.property(path)?.try_into().ok()?;
@@ -284,7 +297,7 @@ impl Stream {
             failed: facts.failed,
             whole,
         };
-        let ended = how_it_ended(&end);
+        let ended = if self.is_cut() { Ended::Truncated } else { how_it_ended(&end) };
 
         server.merge(&facts.server);
         let asked = self.request.asked();
@@ -300,14 +313,22 @@ impl Stream {
         let reported = reported.filter(|_| success);
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let usage = self.count(worker, reported, bytes, success, model.as_deref().unwrap_or_default());
+        self.settle(worker, &usage, store, now);
         let tokens = usage.output.unwrap_or_else(|| self.timing.tokens());
 
         let mut time = self.timing.times(tokens, stream, now);
         time.server = server;
+        if ended == Ended::Complete && usage.source == UsageSource::Reported {
+            self.teach(worker, &usage);
+        }
+        let asked = self.request.asked();
+        let (limits, store) = (self.limit_counts(&worker.limiter), self.store_events());
+        let limited = self.limited(&worker.limiter);
+        let own = self.held_by_limit().then(|| LIMITED.to_owned());
         let record = Record {
             v: VERSION,
+            route: self.known_route().or_else(|| said(&["xds", "route_name"])),
             call: self.call,
-            route: said(&["xds", "route_name"]),
             cluster: said(&["xds", "cluster_name"]),
             tenant: self.tenant,
             user: self.user,
@@ -320,7 +341,7 @@ impl Stream {
             max_tokens: asked.max_tokens,
             status,
             ended,
-            error_type: error_type(ended, &facts, head_error, status, details),
+            error_type: own.or_else(|| error_type(ended, &facts, head_error, status, details)),
             finish_reasons: facts.finish_reasons(),
             usage,
             time,
@@ -329,10 +350,11 @@ impl Stream {
             tools_offered: asked.tools.clone(),
             system_fingerprint: facts.fingerprint,
             response_id: facts.id,
+            limits: limited,
             events: self.events,
             unread: unread.total(),
         };
-        let call = Settled { record, timing: &self.timing, unread, tokens, stream_asked, end: now };
+        let call = Settled { record, timing: &self.timing, unread, tokens, stream_asked, end: now, limits, store };
         report::of(call, &self.config, worker)
     }
 

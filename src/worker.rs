@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::labels::{Label, Labels};
+use crate::policies::learned::Learned;
+use crate::policies::limits::Limiter;
 use crate::signals::estimate::Estimator;
 
 /// One worker's VM.
@@ -16,6 +18,10 @@ pub struct Worker {
     pub labels: Labels,
     /// What a token is worth in bytes, by model.
     pub estimator: Estimator,
+    /// The limits, and where they count.
+    pub limiter: Limiter,
+    /// How much calls write.
+    pub learned: Learned,
 }
 
 impl Worker {
@@ -30,6 +36,8 @@ impl Worker {
             Label::new([], 64),
             bounds.max_sets.get() as usize,
         );
-        Self { config: Rc::new(config), labels, estimator: Estimator::default() }
+        let limiter = Limiter::new(&config);
+        let (estimator, learned) = Default::default();
+        Self { config: Rc::new(config), labels, estimator, limiter, learned }
     }
 }

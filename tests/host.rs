@@ -1,5 +1,6 @@
 //! The real shell and its exports over a fake host (see `fake_host`).
 
+#[allow(dead_code, unused_imports)] // Each test has its own use of it.
 mod fake_host;
 
 use std::sync::Arc;

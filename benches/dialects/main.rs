@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use weir::config::Config;
 use weir::port::{Headers, Properties};
 use weir::record::Record;
+use weir::shared::Nowhere;
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
@@ -119,7 +120,7 @@ impl<'a> Case<'a> {
             }
         });
         stream.response_body(&[], true, now());
-        check(self.answer.name, &json_of(&stream.done(worker, &Nothing, now()).record));
+        check(self.answer.name, &json_of(&stream.done(worker, &Nothing, &Nowhere, now()).record));
         took
     }
 }

@@ -4,6 +4,22 @@
 //! when it loads the filter. serde's attributes in the parent say the same for the schema and for writing; a test
 //! reads back what they write.
 
+/// Reads sections whose keys may all be left out. Every field is named, or this does not compile.
+macro_rules! sections {
+    ($($section:ident { $($field:ident),* })*) => {$(
+        impl Made for $section {
+            fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+                let mut section = Self::default();
+                let Self { $($field),* } = &mut section;
+                object(from, path, &mut [$((stringify!($field), $field)),*])?;
+                Ok(section)
+            }
+        }
+    )*};
+}
+
+mod limits;
+
 use std::fmt::{Formatter, Result as Formatted, Write};
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -83,6 +99,15 @@ impl Json {
             Json::Object(_) => "object",
         };
         format!("invalid type: {found}, expected {expected}")
+    }
+
+    fn number(&self) -> Result<f64, String> {
+        Ok(match self {
+            Json::Fraction(number) => *number,
+            Json::Whole(n) => *n as f64,
+            Json::Negative(n) => *n as f64,
+            other => return Err(other.is_no("a number")),
+        })
     }
 
     fn whole(&self, least: u64, most: u64) -> Result<u64, String> {
@@ -268,31 +293,12 @@ impl Made for EventCap {
 
 impl Made for Objective {
     fn read(from: &Json, _: &mut Path) -> Result<Self, String> {
-        Self::try_from(match from {
-            Json::Fraction(share) => *share,
-            Json::Whole(n) => *n as f64,
-            Json::Negative(n) => *n as f64,
-            other => return Err(other.is_no("a number")),
-        })
+        Self::try_from(from.number()?)
     }
 }
 
-/// Reads sections whose keys may all be left out. Every field is named, or this does not compile.
-macro_rules! sections {
-    ($($section:ident { $($field:ident),* })*) => {$(
-        impl Made for $section {
-            fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-                let mut section = Self::default();
-                let Self { $($field),* } = &mut section;
-                object(from, path, &mut [$((stringify!($field), $field)),*])?;
-                Ok(section)
-            }
-        }
-    )*};
-}
-
 sections! {
-    Config { identity, labels, usage, timing, read, slo }
+    Config { identity, labels, usage, timing, read, slo, limits, admission }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

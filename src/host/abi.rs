@@ -3,7 +3,13 @@
 //! The SDK's own wrappers panic on a status they do not expect, and a panic takes every stream of the worker down. Here
 //! a status is a number, whatever is not `Ok` is "no answer", and the caller goes on without.
 
+mod flow;
+mod shared;
+
 use std::ptr;
+
+pub use flow::{Half, LocalResponse, reset, resume, send_local_response, set_effective_context, set_tick_period};
+pub use shared::{Put, Shared, set_shared_data, shared_data};
 
 /// A status as the host gives it; any number may come.
 type Status = u32;
@@ -47,6 +53,20 @@ unsafe extern "C" {
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> Status;
     fn proxy_set_buffer_bytes(kind: u32, start: usize, size: usize, data: *const u8, data_size: usize) -> Status;
     fn proxy_get_header_map_pairs(kind: u32, data: *mut *mut u8, size: *mut usize) -> Status;
+    fn proxy_add_header_map_value(
+        kind: u32,
+        name: *const u8,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> Status;
+    fn proxy_replace_header_map_value(
+        kind: u32,
+        name: *const u8,
+        size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> Status;
     fn proxy_remove_header_map_value(kind: u32, name: *const u8, size: usize) -> Status;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> Status;
     fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> Status;
@@ -55,24 +75,33 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> Status;
 }
 
-/// Runs a call that hands data back, and takes the data over without a copy.
-fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Option<Vec<u8>> {
+/// Runs a call that hands data back, and takes the data over without a copy. A status other than `OK` is the error.
+fn taken_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (ptr::null_mut::<u8>(), 0usize);
-    if call(&mut data, &mut size) != OK {
-        return None;
+    match call(&mut data, &mut size) {
+        OK if data.is_null() || size == 0 => Ok(Vec::new()),
+        // SAFETY: the host has written the data into memory it got from `proxy_on_memory_allocate(size)`, which answers
+        // with a boxed slice of just that size, and it has given the memory up with this answer.
+        OK => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
+        status => Err(status),
     }
-    if data.is_null() || size == 0 {
-        return Some(Vec::new());
-    }
-    // SAFETY: the host has written the data into memory it got from `proxy_on_memory_allocate(size)`, which answers
-    // with a boxed slice of just that size, and it has given the memory up with this answer.
-    Some(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+/// The same, for which every other status is no answer.
+fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Option<Vec<u8>> {
+    taken_over(call).ok()
 }
 
 /// All of a buffer that can be read now. Nothing where the host has no such buffer.
 pub fn buffer(kind: Buffer) -> Option<Vec<u8>> {
+    buffer_from(kind, 0)
+}
+
+/// What stands in a buffer from `start` on; empty where it ends before. The host shows a body that it holds again with
+/// every piece, so this is how only the new piece is copied.
+pub fn buffer_from(kind: Buffer, start: usize) -> Option<Vec<u8>> {
     // SAFETY: both pointers are to locals that outlive the call.
-    handed_over(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, 0, ALL, data, size) })
+    handed_over(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, start, ALL, data, size) })
 }
 
 /// Puts `bytes` in the place of all of a buffer. False where the host does not allow it.
@@ -85,6 +114,24 @@ pub fn replace_buffer(kind: Buffer, bytes: &[u8]) -> bool {
 pub fn header_pairs(map: Map) -> Option<Vec<u8>> {
     // SAFETY: both pointers are to locals that outlive the call.
     handed_over(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
+}
+
+/// Puts a header in the place of all of its name. False where the host does not allow it.
+///
+/// # When a map can be changed
+/// Headers in their own callback, and from a tick while that callback's Pause holds them; while a body's Pause holds the
+/// body alone they have gone, and the host refuses. Trailers that the other side has not sent: only in the body callback
+/// that ends the body. With `allow_on_headers_stop_iteration` a Continue at a body lets the headers go, and then Envoy 1.40
+/// answers `Ok`, changes nothing that anyone sees, and may write a bug report with a stack trace into its log: do not.
+pub fn replace_header(map: Map, name: &str, value: &[u8]) -> bool {
+    // SAFETY: the host only reads, and only within the slices.
+    unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK }
+}
+
+/// Puts a header behind those of its name. False where the host does not allow it, as for [`replace_header`].
+pub fn add_header(map: Map, name: &str, value: &[u8]) -> bool {
+    // SAFETY: the host only reads, and only within the slices.
+    unsafe { proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK }
 }
 
 /// Takes a header off a map. False where the host does not allow it.
@@ -100,7 +147,7 @@ pub fn property(path: &[&str]) -> Option<Vec<u8>> {
     handed_over(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
-/// Publishes a value as filter state `wasm.<name>`. False where the host does not allow it.
+/// Publishes a value as filter state `wasm.<name>`; the last of several counts. False where the host does not allow it.
 pub fn set_property(name: &str, value: &[u8]) -> bool {
     // SAFETY: the host only reads, and only within the slices.
     unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK }

@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::shell::{Action, Exchange, Root, Side};
+use super::abi;
+use super::shell::{Action, Exchange, Root, Side, ask_for_ticks};
+use super::turns::Due;
 
 #[cfg(target_os = "wasi")]
 unsafe extern "C" {
@@ -69,7 +71,8 @@ fn root<T: Default>(context: u32, ask: impl FnOnce(&mut Root) -> T) -> T {
     ROOTS.with(|table| table.try_borrow_mut().ok().and_then(|mut t| t.get_mut(&context).map(ask))).unwrap_or_default()
 }
 
-/// What an exchange answers; the default where there is none, and for a host that calls in the middle of a call.
+/// What an exchange answers; the default where there is none, and for a host that calls in the middle of a call. Envoy
+/// 1.40 calls there for memory alone: what it is asked to let go, answer or reset is done when the callback has returned.
 fn exchange<T: Default>(context: u32, ask: impl FnOnce(&mut Exchange) -> T) -> T {
     EXCHANGES
         .with(|table| table.try_borrow_mut().ok().and_then(|mut t| t.get_mut(&context).map(|e| ask(e))))
@@ -82,7 +85,7 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
         ROOTS.with(|table| table.try_borrow_mut().map(|mut t| t.insert(context, Root::default())).ok());
         return;
     }
-    let new = ROOTS.with(|table| Some(table.try_borrow().ok()?.get(&parent)?.exchange()));
+    let new = ROOTS.with(|table| Some(table.try_borrow().ok()?.get(&parent)?.exchange(context)));
     if let Some(new) = new {
         EXCHANGES.with(|table| table.try_borrow_mut().map(|mut t| t.insert(context, Box::new(new))).ok());
     }
@@ -96,6 +99,27 @@ extern "C" fn proxy_on_vm_start(_: u32, _: usize) -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(context: u32, size: usize) -> bool {
     root(context, |root| root.configure(size))
+}
+
+/// Time has passed: the root says whose turn it is, then each of them has it as the exchange that calls are about.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(context: u32) {
+    let Due { turns, renew } = root(context, Root::tick);
+    // Where one had to go on waiting, those behind him would too.
+    let mut stuck = Vec::new();
+    for (due, of) in turns {
+        if of.is_some_and(|of| stuck.contains(&of)) {
+            exchange(due, |e| {
+                e.wait_on(of);
+            });
+        } else if abi::set_effective_context(due) && !exchange(due, Exchange::tick) {
+            stuck.extend(of);
+        }
+    }
+    ask_for_ticks();
+    if renew {
+        EXCHANGES.with(|table| table.try_borrow_mut().map(|mut t| t.values_mut().for_each(|e| e.renew())).ok());
+    }
 }
 
 #[unsafe(no_mangle)]

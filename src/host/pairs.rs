@@ -23,6 +23,25 @@ pub fn parse(map: &[u8]) -> Vec<(&[u8], &[u8])> {
     pairs
 }
 
+/// A map of pairs, in order. A map of 4 GiB or more cannot be told, and is an empty one.
+pub fn serialize<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)]) -> Vec<u8> {
+    let pairs = || pairs.iter().map(|(name, value)| [name.as_ref(), value.as_ref()]);
+    let size = pairs().flatten().fold(4usize, |sum, text| sum.saturating_add(text.len()).saturating_add(5));
+    if u32::try_from(size).is_err() {
+        return vec![0; 4];
+    }
+    // Nothing below is larger than the whole.
+    let number = |n: usize| u32::try_from(n).unwrap_or_default().to_le_bytes();
+    let mut map = Vec::with_capacity(size);
+    map.extend(number(pairs().count()));
+    map.extend(pairs().flatten().flat_map(|text| number(text.len())));
+    for text in pairs().flatten() {
+        map.extend_from_slice(text);
+        map.push(0);
+    }
+    map
+}
+
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
@@ -39,18 +58,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn serialize(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
-        let mut map = (pairs.len() as u32).to_le_bytes().to_vec();
-        for (name, value) in pairs {
-            map.extend((name.len() as u32).to_le_bytes());
-            map.extend((value.len() as u32).to_le_bytes());
-        }
-        for (name, value) in pairs {
-            map.extend(name.iter().chain(&[0]).chain(value).chain(&[0]));
-        }
-        map
-    }
-
     fn any_pairs() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
         let bytes = || prop::collection::vec(any::<u8>(), 0..20);
         prop::collection::vec((bytes(), bytes()), 0..20)
@@ -60,6 +67,7 @@ mod tests {
         #[test]
         fn every_map_of_any_bytes_is_read_as_it_was_written(pairs in any_pairs()) {
             let map = serialize(&pairs);
+            prop_assert_eq!(map.capacity(), map.len());
             let read: Vec<_> = parse(&map).into_iter().map(|(n, v)| (n.to_vec(), v.to_vec())).collect();
             prop_assert_eq!(read, pairs);
         }
@@ -76,6 +84,13 @@ mod tests {
         fn any_bytes_at_all_are_survived(map in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(parse(&map).len() <= map.len() / 8);
         }
+    }
+
+    #[test]
+    fn a_map_is_written_as_the_abi_says() {
+        let map = serialize(&[("a", &b"xyz"[..]), ("", b"")]);
+        assert_eq!(map, b"\x02\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0a\0xyz\0\0\0");
+        assert_eq!(serialize::<&str, &str>(&[]), [0; 4]);
     }
 
     #[test]

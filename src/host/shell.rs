@@ -52,21 +52,26 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::abi::{self, Buffer, Map};
+use super::abi::{self, Buffer, LocalResponse, Map};
 use super::clock::now;
+use super::limit_meter::LimitMeter;
 use super::meter::Meter;
 use super::own_time::OwnTime;
-use super::pairs;
+use super::store::HostStore;
+use super::{pairs, turns};
 use crate::config::Config;
 use crate::metrics::{Id, Series};
 use crate::port::{Flow, Headers, Properties};
 use crate::report::Report;
-use crate::stream::Stream;
+use crate::stream::{Gate, OwnAnswer, Stream, Watched};
 use crate::units::Nanos;
 use crate::worker::Worker;
 
 /// Filter state in which the record is published: `%FILTER_STATE(wasm.weir.record:PLAIN)%`.
 const RECORD: &str = "weir.record";
+
+/// Envoy's `response.code_details` of a call that a limit refused.
+const LIMIT_DETAILS: &str = "weir_limit";
 
 /// What the host is to do with what it showed, by the ABI's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,22 +99,29 @@ impl Properties for HostProperties {
 struct Plugin {
     worker: RefCell<Worker>,
     meter: RefCell<Meter>,
+    limits: RefCell<LimitMeter>,
 }
 
 impl Plugin {
     fn new(config: Config) -> Self {
         let meter = RefCell::new(Meter::new(&config));
-        Self { worker: RefCell::new(Worker::new(config)), meter }
+        let worker = Worker::new(config);
+        let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
+        Self { worker: RefCell::new(worker), meter, limits }
     }
 
     /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
     fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
         // Taken apart without `..`: a result that nobody emits does not compile.
-        let Report { record, labels: set, mut counts, slos } = report;
+        let Report { record, labels: set, mut counts, slos, limits, store } = report;
         abi::set_property(RECORD, record.to_json().as_bytes());
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
-        let Worker { config: _, labels, estimator: _ } = &*worker;
+        let Worker { config: _, labels, estimator: _, limiter: _, learned: _ } = &*worker;
         meter.judge(&slos);
+        if let Ok(mut meter) = self.limits.try_borrow_mut() {
+            meter.count(&limits);
+            meter.count_store(store);
+        }
         own_time.add(now() - began, 1);
         counts.push((Series::from(Id::FilterTime), own_time.round_us()));
         meter.count(labels, set, &counts);
@@ -136,6 +148,10 @@ impl Root {
         match config {
             Ok(config) => {
                 self.plugin = Rc::new(Plugin::new(config));
+                if self.plugin.worker.try_borrow().is_ok_and(|worker| worker.limiter.needs.leases) {
+                    turns::expect_leases();
+                }
+                ask_for_ticks();
                 true
             }
             Err(reason) => {
@@ -145,9 +161,14 @@ impl Root {
         }
     }
 
-    /// A new exchange under the config in force.
-    pub fn exchange(&self) -> Exchange {
-        Exchange::new(Rc::clone(&self.plugin))
+    /// A new exchange under the config in force, by the host's number for it.
+    pub fn exchange(&self, context: u32) -> Exchange {
+        Exchange::new(Rc::clone(&self.plugin), context)
+    }
+
+    /// Which exchanges have a turn, by the host's numbers for them.
+    pub fn tick(&mut self) -> turns::Due {
+        turns::due(now())
     }
 }
 
@@ -180,9 +201,26 @@ struct Half {
     ended: bool,
 }
 
+/// Whether the limits hold a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    No,
+    /// Its headers, until its body is known.
+    UntilAsked,
+    /// Until its turn comes; with its body, if all of it is known.
+    Waits {
+        last: bool,
+    },
+    /// It is answered here.
+    Answered,
+}
+
 /// One HTTP exchange.
 pub struct Exchange {
     plugin: Rc<Plugin>,
+    /// The host's number for this exchange, by which a tick finds it again.
+    context: u32,
+    held: Held,
     /// Nothing once the call is done.
     stream: Option<Stream>,
     /// The gauge that counts this stream in flight; none before the request's head.
@@ -193,10 +231,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn new(plugin: Rc<Plugin>) -> Self {
+    fn new(plugin: Rc<Plugin>, context: u32) -> Self {
         let config = plugin.worker.try_borrow().map(|w| Rc::clone(&w.config)).unwrap_or_default();
         Self {
             plugin,
+            context,
+            held: Held::No,
             stream: Some(Stream::new(config)),
             active: None,
             request: Half::default(),
@@ -215,6 +255,9 @@ impl Exchange {
     /// A piece of a body, or its end alone (`size` zero): one read of the body and one of the clock, and none where the
     /// core does not want the body. Unwanted pieces are passed in silence; their end is told.
     pub fn body(&mut self, side: Side, size: usize, end: bool) -> Action {
+        if matches!(side, Side::Request) && self.keeps_back(size, end) {
+            return Action::Pause;
+        }
         let Half { held, tunnel, ended } = *self.half(side);
         let Some(stream) = &mut self.stream else { return Action::Continue };
         let wanted = match side {
@@ -243,10 +286,111 @@ impl Exchange {
             abi::replace_buffer(side.buffer(), bytes);
         }
         *self.half(side) = Half { held: hold, tunnel, ended: end };
+        let action = match side {
+            Side::Request if hold => Action::Pause,
+            Side::Request => self.body_asked(end, began),
+            Side::Response => {
+                self.watch(&flow, &bytes, end, began);
+                if hold { Action::Pause } else { Action::Continue }
+            }
+        };
         if weight > 0 {
             self.own_time.add(now() - began, weight);
         }
-        if hold { Action::Pause } else { Action::Continue }
+        action
+    }
+
+    /// Whether a piece of the request's body is not to be looked at now: the call waits, was answered, or is held until
+    /// all of its body is here.
+    fn keeps_back(&mut self, size: usize, end: bool) -> bool {
+        match self.held {
+            Held::No => false,
+            Held::Waits { .. } | Held::Answered => true,
+            Held::UntilAsked => {
+                let Some(stream) = &self.stream else { return false };
+                // The host shows all that it holds each time: it is read once, when it is whole or too much.
+                let wait = !end && size < stream.max_held();
+                self.request.held = true;
+                wait
+            }
+        }
+    }
+
+    /// A piece of the request's body was read: if all that counts is known, the limits are asked.
+    fn body_asked(&mut self, end: bool, now: Nanos) -> Action {
+        let asked = self.held == Held::UntilAsked || end || self.stream.as_ref().is_some_and(Stream::is_asked);
+        if asked { self.ask(true, now) } else { Action::Continue }
+    }
+
+    /// Asks the limits, and does what they say.
+    fn ask(&mut self, last: bool, now: Nanos) -> Action {
+        let Some(stream) = &mut self.stream else { return Action::Continue };
+        let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return Action::Continue };
+        let room = matches!(self.held, Held::Waits { .. })
+            || turns::waiting() < usize::from(worker.config.admission.max_waiting);
+        match stream.admit(&mut worker, &HostStore, last, room, now) {
+            Gate::Open => {
+                self.held = Held::No;
+                Action::Continue
+            }
+            Gate::Wait { until, of } => {
+                turns::wait(self.context, until, of);
+                ask_for_ticks();
+                self.held = Held::Waits { last };
+                Action::Pause
+            }
+            Gate::Refuse(answer) => {
+                drop(worker);
+                self.held = Held::Answered;
+                send(&answer);
+                Action::Pause
+            }
+        }
+    }
+
+    /// A piece of the answer is to go on as `flow` says: whether the limits let it.
+    fn watch(&mut self, flow: &Flow, bytes: &[u8], end: bool, now: Nanos) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| !end && stream.is_watched()) else { return };
+        let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return };
+        let passing = if let Flow::Replace(bytes) = flow { bytes } else { bytes };
+        match stream.watch(passing, &mut worker, &HostStore, now) {
+            Watched::Forward => {}
+            Watched::Cut(bytes) => {
+                abi::replace_buffer(Buffer::ResponseBody, &bytes);
+                turns::end(self.context);
+                ask_for_ticks();
+            }
+            Watched::Drop => {
+                abi::replace_buffer(Buffer::ResponseBody, b"");
+            }
+        }
+    }
+
+    /// Its turn has come at a tick, and calls to the host are about it. False if it has to go on waiting.
+    pub fn tick(&mut self) -> bool {
+        let now = now();
+        if let Held::Waits { last } = self.held {
+            if self.ask(last, now) == Action::Continue {
+                abi::resume(abi::Half::Request);
+            }
+            return !matches!(self.held, Held::Waits { .. });
+        }
+        if self.stream.as_ref().is_some_and(Stream::is_cut) {
+            abi::reset(abi::Half::Response);
+        }
+        true
+    }
+
+    /// It goes on waiting without being asked again.
+    pub fn wait_on(&mut self, of: Option<u64>) {
+        turns::wait(self.context, None, of.unwrap_or_default());
+    }
+
+    /// Makes what a long call holds good for longer.
+    pub fn renew(&mut self) {
+        let Some(stream) = &mut self.stream else { return };
+        let Ok(worker) = self.plugin.worker.try_borrow() else { return };
+        stream.renew(&worker.limiter, &HostStore, now());
     }
 
     /// The request's head came.
@@ -259,7 +403,14 @@ impl Exchange {
         for name in stream.request_head(head, end, &HostProperties, began) {
             abi::remove_header(Map::RequestHeaders, name);
         }
+        if let Ok(worker) = self.plugin.worker.try_borrow()
+            && let Some(baggage) = stream.limit_head(head, &worker.limiter, &HostProperties)
+        {
+            abi::replace_header(Map::RequestHeaders, "baggage", &baggage);
+        }
         self.request.tunnel = head.get("upgrade").is_some();
+        let body_tells = !end && !self.request.tunnel && stream.wants_request_body();
+        let hold_headers = stream.holds_headers();
         if self.active.is_none()
             && let Ok(mut meter) = self.plugin.meter.try_borrow_mut()
             && let Some(id) = meter.active(stream.api())
@@ -267,8 +418,14 @@ impl Exchange {
             abi::increment_metric(id, 1);
             self.active = Some(id);
         }
+        let action = if body_tells && hold_headers {
+            self.held = Held::UntilAsked;
+            Action::Pause
+        } else {
+            self.ask(!body_tells, began)
+        };
         self.own_time.add(now() - began, 1);
-        Action::Continue
+        action
     }
 
     /// A head of the answer came; a 1xx comes before the one that counts.
@@ -285,6 +442,11 @@ impl Exchange {
             return Action::Continue;
         }
         stream.response_head(head, end, began);
+        if let Ok(worker) = self.plugin.worker.try_borrow() {
+            for (name, value) in stream.limit_headers(&worker.limiter, head) {
+                abi::add_header(Map::ResponseHeaders, name, value.as_bytes());
+            }
+        }
         self.response.tunnel = switched;
         self.own_time.add(now() - began, 1);
         Action::Continue
@@ -294,15 +456,38 @@ impl Exchange {
     pub fn log(&mut self) {
         let Some(stream) = self.stream.take() else { return };
         let began = now();
+        turns::forget(self.context);
         let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return };
-        let report = stream.done(&mut worker, &HostProperties, began);
+        let report = stream.done(&mut worker, &HostProperties, &HostStore, began);
         drop(worker);
         self.plugin.emit(report, std::mem::take(&mut self.own_time), began);
     }
 }
 
+/// Has the host tick as often as there is something to do.
+pub fn ask_for_ticks() {
+    if let Some(ms) = turns::period() {
+        abi::set_tick_period(ms);
+    }
+}
+
+/// Answers a call in the upstream's place.
+fn send(answer: &OwnAnswer) {
+    let OwnAnswer { shaped, headers } = answer;
+    let own = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let apis = shaped.header.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let all: Vec<_> = [("content-type", shaped.content_type.as_bytes())].into_iter().chain(apis).chain(own).collect();
+    abi::send_local_response(&LocalResponse {
+        status: shaped.status,
+        details: LIMIT_DETAILS,
+        headers: &all,
+        body: &shaped.body,
+    });
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
+        turns::forget(self.context);
         if let Some(id) = self.active {
             abi::increment_metric(id, -1);
         }

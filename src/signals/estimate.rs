@@ -53,14 +53,24 @@ impl Estimator {
         follow(&mut ratio.output, answer);
     }
 
+    /// What is known of a model. To ask teaches nothing: a made-up name takes no place.
+    fn known(&self, model: &str) -> &Ratio {
+        self.models.get(model).unwrap_or(&self.others)
+    }
+
     /// The tokens of a prompt of so many bytes.
-    pub fn input(&mut self, model: &str, bytes: u64) -> u64 {
-        tokens(bytes, self.ratio(model).input)
+    pub fn input(&self, model: &str, bytes: u64) -> u64 {
+        tokens(bytes, self.known(model).input)
     }
 
     /// The tokens of an answer of so many bytes.
-    pub fn output(&mut self, model: &str, bytes: u64) -> u64 {
-        tokens(bytes, self.ratio(model).output)
+    pub fn output(&self, model: &str, bytes: u64) -> u64 {
+        tokens(bytes, self.known(model).output)
+    }
+
+    /// The bytes of an answer of so many tokens.
+    pub fn output_bytes(&self, model: &str, tokens: u64) -> u64 {
+        (tokens as f64 * self.known(model).output) as u64
     }
 }
 

@@ -4,6 +4,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::baggage;
 use crate::config::{ApiKeyHash, JwtClaim, Source};
 use crate::port::{Headers, Properties};
 
@@ -19,7 +20,7 @@ fn value(source: &Source, headers: Headers<'_>, properties: &dyn Properties) -> 
     match source {
         Source::Header(name) => printable(headers.get(name.as_str())?),
         Source::TraceId => trace_id(headers.get("traceparent")?),
-        Source::Baggage(key) => baggage(headers.get("baggage")?, key),
+        Source::Baggage(key) => printable(baggage::member(headers.get("baggage")?, key)?),
         Source::JwtClaim(JwtClaim { payload, claim }) => {
             let path = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", payload, claim];
             printable(&properties.property(&path)?)
@@ -57,17 +58,6 @@ fn trace_id(traceparent: &[u8]) -> Option<String> {
     let id = traceparent.trim_ascii().split(|b| *b == b'-').nth(1)?;
     let fine = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit) && id.iter().any(|b| *b != b'0');
     fine.then(|| String::from_utf8_lossy(id).to_ascii_lowercase())
-}
-
-/// A member of `key=value;property, key=value`.
-#[inline(never)]
-fn baggage(header: &[u8], key: &str) -> Option<String> {
-    header.split(|b| *b == b',').find_map(|member| {
-        let pair = member.split(|b| *b == b';').next()?;
-        let at = memchr::memchr(b'=', pair)?;
-        let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
-        (name.trim_ascii() == key.as_bytes()).then(|| printable(value)).flatten()
-    })
 }
 
 #[inline(never)]

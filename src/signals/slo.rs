@@ -1,6 +1,6 @@
 //! Objectives for the time to first token: which calls they count, and whether a call was good.
 
-use crate::config::{Match, Slo};
+use crate::config::{Match, Slo, fits};
 use crate::record::Ended;
 use crate::units::Span;
 
@@ -30,13 +30,6 @@ pub struct Call<'a> {
 /// errors (other 4xx), its early leaving, and what the proxy refused do not count.
 pub fn verdict(slo: &Slo, call: &Call<'_>) -> Option<bool> {
     let Match { model, route, tenant } = &slo.matches;
-    let fits = |wanted: &Option<String>, seen: &[Option<&str>]| match wanted {
-        None => true,
-        Some(wanted) => seen.iter().flatten().any(|seen| match wanted.strip_suffix('*') {
-            Some(front) => seen.starts_with(front),
-            None => seen == wanted,
-        }),
-    };
     if !(fits(model, &call.models) && fits(route, &[call.route]) && fits(tenant, &[call.tenant])) {
         return None;
     }

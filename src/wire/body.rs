@@ -9,6 +9,7 @@ use crate::wire::event_stream::{EventStream, Frame, Unread as Unframed};
 use crate::wire::facts::Facts;
 use crate::wire::field::Field;
 use crate::wire::progress::{Content, Progress};
+use crate::wire::seams;
 use crate::wire::shape::{Free, Shape, Span};
 use crate::wire::sse::{Event, Events, Sse};
 
@@ -146,6 +147,19 @@ impl Body {
             Framing::Sse(_) | Framing::Frames { .. } => true,
             Framing::Documents { lines, array, .. } => *lines || *array,
             Framing::Sniff { .. } | Framing::Ignored => false,
+        }
+    }
+
+    /// How the answer's events are kept apart; nothing for one that is no stream (or not yet known to be), and for one that is
+    /// compressed, into which nothing can be put.
+    pub fn events_apart(&self) -> Option<seams::Framing> {
+        match &self.inner.framing {
+            _ if self.decoder.is_some() => None,
+            Framing::Sse(_) => Some(seams::Framing::Sse),
+            Framing::Frames { .. } => Some(seams::Framing::Frames),
+            Framing::Documents { array: true, .. } => Some(seams::Framing::Array),
+            Framing::Documents { lines: true, .. } => Some(seams::Framing::Lines),
+            Framing::Documents { .. } | Framing::Sniff { .. } | Framing::Ignored => None,
         }
     }
 

@@ -21,16 +21,18 @@ enum Field {
     OtherOption,
     ToolName,
     Prompt,
+    Method,
+    Called,
 }
 
 impl Meaning for Field {
     fn wants_text(self) -> bool {
-        matches!(self, Field::Model | Field::ToolName)
+        matches!(self, Field::Model | Field::ToolName | Field::Method | Field::Called)
     }
 }
 
 type Tree = Node<Field>;
-use Field::{IncludeUsage, MaxTokens, Model, OtherOption, Prompt, Stream, StreamOptions, ToolName};
+use Field::{Called, IncludeUsage, MaxTokens, Method, Model, OtherOption, Prompt, Stream, StreamOptions, ToolName};
 
 const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
 
@@ -123,6 +125,9 @@ static REQUEST: Tree = obj! {
     "content" => PROMPT_HERE,
     "requests" => list!(obj! { "content" => PROMPT_HERE, "model" => SKIP }),
     "instances" => PROMPT_HERE,
+    // MCP: a JSON-RPC request of `tools/call`.
+    "method" => leaf!(Method),
+    "params" => obj! { "name" => leaf!(Called) },
 };
 
 /// What a request asks for.
@@ -140,6 +145,17 @@ pub struct Asked {
     pub tools: Vec<String>,
     /// Bytes of text for the model to read, as they stand in the document.
     pub prompt_bytes: u64,
+    /// The method of a JSON-RPC request.
+    pub method: Option<String>,
+    /// The `name` in the parameters of a JSON-RPC request.
+    pub called: Option<String>,
+}
+
+impl Asked {
+    /// The tool that an MCP request calls.
+    pub fn tool(&self) -> Option<&str> {
+        self.called.as_deref().filter(|_| self.method.as_deref() == Some("tools/call"))
+    }
 }
 
 /// A change to the piece at hand.
@@ -291,6 +307,8 @@ impl Visitor<Field> for Seen {
         match means {
             Prompt => self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len()),
             Model => self.asked.model = value.text().map(std::borrow::Cow::into_owned),
+            Method => self.asked.method = value.text().map(std::borrow::Cow::into_owned),
+            Called => self.asked.called = value.text().map(std::borrow::Cow::into_owned),
             Stream => self.asked.stream = Some(value == Scalar::Bool(true)),
             MaxTokens => self.asked.max_tokens = value.count().or(self.asked.max_tokens),
             ToolName => {

@@ -12,7 +12,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
 fn a_model_nobody_has_heard_of_has_four_bytes_a_token() {
-    let mut estimator = Estimator::default();
+    let estimator = Estimator::default();
     for (bytes, tokens) in [(0, 0), (1, 1), (4, 1), (400, 100)] {
         assert_eq!((estimator.input("m", bytes), estimator.output("m", bytes)), (tokens, tokens));
     }

@@ -28,6 +28,7 @@ fn model_stream_limit_and_tools_come_from_every_providers_words_at_every_split()
                 include_usage: Some(true),
                 tools: tools(&["a"]),
                 prompt_bytes: 9,
+                ..Asked::default()
             },
         ),
         (

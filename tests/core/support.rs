@@ -7,6 +7,7 @@ use weir::config::Config;
 use weir::port::{Flow, Headers, Properties};
 use weir::record::Record;
 use weir::report::Report;
+use weir::shared::Nowhere;
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
@@ -118,7 +119,7 @@ impl Call {
         {
             client.extend(rest);
         }
-        (stream.done(worker, properties, ms(last)), client)
+        (stream.done(worker, properties, &Nowhere, ms(last)), client)
     }
 }
 

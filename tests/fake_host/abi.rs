@@ -3,7 +3,8 @@
 use proptest::prelude::Rng;
 
 use super::{
-    BAD_ARGUMENT, Exchange, Fault, Half, Metric, NOT_FOUND, OK, Phase, SERIALIZATION_FAILURE, State, misuse, with,
+    BAD_ARGUMENT, Exchange, Fault, Half, Headers, Metric, NOT_FOUND, OK, Phase, SERIALIZATION_FAILURE, State, misuse,
+    with,
 };
 
 unsafe extern "C" {
@@ -17,6 +18,7 @@ unsafe extern "C" {
     pub fn proxy_on_response_headers(context: u32, count: usize, end: bool) -> u32;
     pub fn proxy_on_response_body(context: u32, size: usize, end: bool) -> u32;
     pub fn proxy_on_response_trailers(context: u32, count: usize) -> u32;
+    pub fn proxy_on_tick(root: u32);
     pub fn proxy_on_log(context: u32);
     pub fn proxy_on_done(context: u32) -> bool;
     pub fn proxy_on_delete(context: u32);
@@ -39,8 +41,17 @@ pub const USUAL_PROPERTIES: [(&str, &[u8]); 9] = [
 /// Properties that answer SerializationFailure (seen in Envoy where a stream has no upstream locality).
 const UNSERIALIZABLE: &str = "xds\0upstream_host_locality_metadata";
 
+/// Without these, a filter cannot let go what it holds.
+const LETS_GO: [&str; 5] = [
+    "proxy_set_tick_period_milliseconds",
+    "proxy_set_effective_context",
+    "proxy_continue_stream",
+    "proxy_close_stream",
+    "proxy_send_local_response",
+];
+
 /// One call: counted, failed if a fault says so, else done. A fault is status alone; nothing is handed over or changed.
-fn call(function: &'static str, work: impl FnOnce(&mut State) -> u32) -> u32 {
+pub(super) fn call(function: &'static str, work: impl FnOnce(&mut State) -> u32) -> u32 {
     with(|state| {
         *state.calls.entry(function).or_default() += 1;
         let failed = match &mut state.fault {
@@ -51,6 +62,7 @@ fn call(function: &'static str, work: impl FnOnce(&mut State) -> u32) -> u32 {
             }),
             None => None,
         };
+        state.stuck |= failed.is_some() && LETS_GO.contains(&function);
         failed.unwrap_or_else(|| work(state))
     })
 }
@@ -59,7 +71,7 @@ fn call(function: &'static str, work: impl FnOnce(&mut State) -> u32) -> u32 {
 ///
 /// # Safety
 /// Both pointers must be good for a write.
-unsafe fn hand_over(bytes: &[u8], data: *mut *mut u8, size: *mut usize) -> u32 {
+pub(super) unsafe fn hand_over(bytes: &[u8], data: *mut *mut u8, size: *mut usize) -> u32 {
     // SAFETY: the filter's allocator gives memory of just this size; the caller vouches for the pointers.
     unsafe {
         if bytes.is_empty() {
@@ -75,7 +87,10 @@ unsafe fn hand_over(bytes: &[u8], data: *mut *mut u8, size: *mut usize) -> u32 {
 
 /// # Safety
 /// The pointer must be good for a read of so many bytes.
-unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(data: *const u8, size: usize) -> &'a [u8] {
+    if size == 0 {
+        return &[];
+    }
     // SAFETY: as the caller vouches.
     unsafe { std::slice::from_raw_parts(data, size) }
 }
@@ -86,7 +101,8 @@ fn buffer(exchange: &mut Exchange, phase: Phase, kind: u32) -> Option<&mut Half>
         1 => (&mut exchange.response, Phase::ResponseBody, Phase::ResponseTrailers),
         _ => return None,
     };
-    (phase == body || phase == trailers && half.held).then_some(half)
+    let shown = phase == body || half.held && (phase == trailers || phase == Phase::Tick);
+    shown.then_some(half)
 }
 
 #[unsafe(no_mangle)]
@@ -141,12 +157,36 @@ unsafe extern "C" fn proxy_set_buffer_bytes(
 }
 
 fn map(state: &mut State, kind: u32) -> Option<&mut Half> {
-    let phase = state.phase;
+    let log = state.phase == Phase::Log;
     let exchange = state.exchange()?;
-    match (kind, phase) {
-        (0, Phase::RequestHeaders | Phase::Log) => Some(&mut exchange.request),
-        (2, Phase::ResponseHeaders | Phase::Log) => Some(&mut exchange.response),
-        _ => None,
+    let half = match kind {
+        0 => &mut exchange.request,
+        2 => &mut exchange.response,
+        _ => return None,
+    };
+    (half.reachable || log).then_some(half)
+}
+
+/// Changes a header map, or refuses as Envoy does.
+fn change_map(kind: u32, change: impl FnOnce(&mut Headers)) -> impl FnOnce(&mut State) -> u32 {
+    move |state| {
+        if kind == 3 {
+            let phase = state.phase;
+            let Some(Exchange { response, .. }) = state.exchange() else { return BAD_ARGUMENT };
+            let last = phase == Phase::ResponseTrailers || phase == Phase::ResponseBody && response.ended;
+            if last {
+                change(&mut response.trailers);
+            }
+            return if last { OK } else { BAD_ARGUMENT };
+        }
+        let log = state.phase == Phase::Log;
+        let Some(half) = map(state, kind).filter(|_| !log) else { return BAD_ARGUMENT };
+        if half.gone {
+            state.misuse("headers are changed that have gone: Envoy says yes, and reports a bug of its own".to_owned());
+            return OK;
+        }
+        change(&mut half.headers);
+        OK
     }
 }
 
@@ -171,12 +211,37 @@ unsafe extern "C" fn proxy_get_header_map_pairs(kind: u32, data: *mut *mut u8, s
 unsafe extern "C" fn proxy_remove_header_map_value(kind: u32, name: *const u8, size: usize) -> u32 {
     // SAFETY: the filter hands over a slice.
     let name = unsafe { bytes(name, size) };
-    call("proxy_remove_header_map_value", |state| {
-        let log = state.phase == Phase::Log;
-        let Some(half) = map(state, kind).filter(|_| !log) else { return BAD_ARGUMENT };
-        half.headers.retain(|(known, _)| known != name);
-        OK
-    })
+    call("proxy_remove_header_map_value", change_map(kind, |map| map.retain(|(known, _)| known != name)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_add_header_map_value(
+    kind: u32,
+    name: *const u8,
+    size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    // SAFETY: the filter hands over slices.
+    let (name, value) = unsafe { (bytes(name, size), bytes(value, value_size)) };
+    call("proxy_add_header_map_value", change_map(kind, |map| map.push((name.to_vec(), value.to_vec()))))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn proxy_replace_header_map_value(
+    kind: u32,
+    name: *const u8,
+    size: usize,
+    value: *const u8,
+    value_size: usize,
+) -> u32 {
+    // SAFETY: the filter hands over slices.
+    let (name, value) = unsafe { (bytes(name, size), bytes(value, value_size)) };
+    let change = change_map(kind, |map| {
+        map.retain(|(known, _)| known != name);
+        map.push((name.to_vec(), value.to_vec()));
+    });
+    call("proxy_replace_header_map_value", change)
 }
 
 #[unsafe(no_mangle)]
@@ -206,8 +271,9 @@ unsafe extern "C" fn proxy_set_property(path: *const u8, path_size: usize, value
     let path = String::from_utf8(path.to_vec()).expect("a path is text");
     call("proxy_set_property", |state| {
         let Some(exchange) = state.exchange() else { return NOT_FOUND };
-        if exchange.filter_state.insert(path, value.to_vec()).is_some() {
-            state.misuse("filter state is set twice: Envoy keeps the first".to_owned());
+        // Envoy keeps the last of several values, but a call has one record.
+        if exchange.filter_state.insert(path.clone(), value.to_vec()).is_some() && path == "weir.record" {
+            state.misuse("a record is published twice".to_owned());
         }
         OK
     })
@@ -310,10 +376,8 @@ macro_rules! never {
 }
 
 never! {
-    proxy_add_header_map_value proxy_call_foreign_function proxy_close_stream proxy_continue_stream
-    proxy_dequeue_shared_queue proxy_done proxy_enqueue_shared_queue proxy_get_header_map_value
-    proxy_get_shared_data proxy_get_status proxy_grpc_call proxy_grpc_cancel proxy_grpc_close proxy_grpc_send
-    proxy_grpc_stream proxy_http_call proxy_register_shared_queue proxy_replace_header_map_value
-    proxy_resolve_shared_queue proxy_send_local_response proxy_set_effective_context proxy_set_header_map_pairs
-    proxy_set_shared_data proxy_set_tick_period_milliseconds
+    proxy_call_foreign_function proxy_dequeue_shared_queue proxy_done proxy_enqueue_shared_queue
+    proxy_get_header_map_value proxy_get_status proxy_grpc_call proxy_grpc_cancel proxy_grpc_close proxy_grpc_send
+    proxy_grpc_stream proxy_http_call proxy_register_shared_queue proxy_resolve_shared_queue
+    proxy_set_header_map_pairs
 }

@@ -2,8 +2,10 @@
 //!
 //! The shell's imports are unresolved symbols natively; this file defines them, and calls the exported `proxy_on_*`. So
 //! the real shell and its exports run inside `cargo test`. It is as unkind as Envoy 1.40:
-//! - a header map answers only in its own callback and in the log, else BadArgument;
-//! - a body answers only in its own callbacks; an empty one answers Ok and hands nothing over;
+//! - a header map answers in its own callback, while that callback's Pause holds it, and in the log, else BadArgument;
+//! - a body answers only in its own callbacks and in ticks that find it held; an empty one answers Ok and hands nothing over;
+//! - held headers hold all that follows, or with `allow_on_headers_stop_iteration` wait for a body that goes on;
+//! - what is asked to go on, to be answered or reset is so when the callback has returned, and then the exchange may be over;
 //! - a property that is not there is NotFound, and some are SerializationFailure;
 //! - a defined metric gets a new id each time, and names live as long as the process.
 //!
@@ -13,18 +15,25 @@
 //! The shell's contexts are thread-local, so a thread is a worker's VM; the process is what workers share.
 
 mod abi;
+mod flow;
+mod http;
+mod shared_data;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use proptest::test_runner::TestRng;
+
+pub use flow::LocalResponse;
+pub use http::{Goodbye, Http, Left};
 
 /// Statuses of the ABI.
 pub const OK: u32 = 0;
 pub const NOT_FOUND: u32 = 1;
 pub const BAD_ARGUMENT: u32 = 2;
 pub const SERIALIZATION_FAILURE: u32 = 3;
+pub const CAS_MISMATCH: u32 = 8;
 
 /// Headers in order; anything may stand in them.
 pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
@@ -34,10 +43,11 @@ pub fn headers(pairs: &[(&str, &str)]) -> Headers {
     pairs.iter().map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect()
 }
 
-/// What all workers share: Envoy's stats.
+/// What all workers share: Envoy's stats and shared data.
 #[derive(Debug, Default)]
 pub struct Process {
     metrics: Mutex<BTreeMap<String, Metric>>,
+    shared: Mutex<shared_data::SharedData>,
 }
 
 /// One stat.
@@ -99,6 +109,7 @@ enum Phase {
     ResponseHeaders,
     ResponseBody,
     ResponseTrailers,
+    Tick,
     Log,
     Done,
 }
@@ -107,17 +118,46 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Half {
     headers: Headers,
+    trailers: Headers,
+    /// The filter can reach the headers: from their callback on, and if it held them, until it lets them go.
+    reachable: bool,
+    /// The headers' callback asked to keep them back.
+    headers_held: bool,
+    /// The other side has the headers.
+    gone: bool,
+    /// What came while the headers were held, and is shown when they go.
+    waiting: Vec<u8>,
+    /// The end came so: as a last piece, or as trailers.
+    waiting_end: Option<End>,
     /// What a body callback can read now.
     readable: Vec<u8>,
     /// The callback before asked to keep back what it saw.
     held: bool,
+    /// The end was shown.
+    ended: bool,
     passed: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Piece,
+    Trailers,
+}
+
+impl Half {
+    /// Something waits for somebody to let it go.
+    fn is_held(&self) -> bool {
+        self.headers_held || self.held && self.ended
+    }
 }
 
 #[derive(Debug, Default)]
 struct Exchange {
     request: Half,
     response: Half,
+    local: Option<LocalResponse>,
+    /// The client's answer broke off.
+    broken: bool,
     filter_state: BTreeMap<String, Vec<u8>>,
     properties: BTreeMap<String, Vec<u8>>,
 }
@@ -137,6 +177,13 @@ struct State {
     current: u32,
     last_context: u32,
     exchanges: BTreeMap<u32, Exchange>,
+    /// What the host has been asked for in the callback that runs.
+    wishes: VecDeque<(u32, flow::Wish)>,
+    /// Exchanges that ended by themselves.
+    over: BTreeMap<u32, Left>,
+    /// `allow_on_headers_stop_iteration` of the plugin's config.
+    allow_on_headers_stop_iteration: bool,
+    tick_period: u32,
     configuration: Vec<u8>,
     /// Kind and name by id.
     defined: Vec<(u32, String)>,
@@ -145,6 +192,8 @@ struct State {
     fault: Option<Fault>,
     /// A call has failed or will: ids and stats may be wrong, and the filter is not to blame.
     failed: bool,
+    /// A call has failed without which nothing that is held can go.
+    stuck: bool,
     misuses: Vec<String>,
 }
 
@@ -166,12 +215,17 @@ impl State {
             current: 0,
             last_context: 0,
             exchanges: BTreeMap::new(),
+            wishes: VecDeque::new(),
+            over: BTreeMap::new(),
+            allow_on_headers_stop_iteration: false,
+            tick_period: 0,
             configuration: Vec::new(),
             defined: Vec::new(),
             log: Vec::new(),
             calls: BTreeMap::new(),
             fault: None,
             failed: false,
+            stuck: false,
             misuses: Vec::new(),
         }
     }
@@ -227,7 +281,7 @@ impl Vm {
         });
         // SAFETY: as above.
         unsafe { abi::proxy_on_context_create(context, self.root) };
-        let http = Http { context };
+        let http = Http::of(context);
         for (path, value) in abi::USUAL_PROPERTIES {
             http.property(path, value);
         }
@@ -239,9 +293,46 @@ impl Vm {
         with(|state| state.clock += ms * 1_000_000);
     }
 
+    /// Gives the plugin this setting: held headers then wait for a body that goes on.
+    pub fn allow_on_headers_stop_iteration(&self) {
+        with(|state| state.allow_on_headers_stop_iteration = true);
+    }
+
+    /// The period of ticks that the filter asked for, in milliseconds; zero: none.
+    pub fn tick_period_ms(&self) -> u32 {
+        with(|state| state.tick_period)
+    }
+
+    /// Lets one period pass, then a tick come. False, and nothing happens, if the filter wants none.
+    pub fn tick(&self) -> bool {
+        let period = self.tick_period_ms();
+        if period == 0 {
+            return false;
+        }
+        self.pass_ms(period.into());
+        with(|state| (state.phase, state.current) = (Phase::Tick, self.root));
+        // SAFETY: as above.
+        unsafe { abi::proxy_on_tick(self.root) };
+        flow::settle();
+        true
+    }
+
+    /// Lets time pass with all its ticks.
+    pub fn pass_ticking_ms(&self, ms: u64) {
+        let now = || with(|state| state.clock);
+        let end = now() + ms * 1_000_000;
+        while end.saturating_sub(now()) >= u64::from(self.tick_period_ms()) * 1_000_000 && self.tick() {}
+        with(|state| state.clock = state.clock.max(end));
+    }
+
     /// Which calls fail from now on.
     pub fn fail(&self, fault: Option<Fault>) {
         with(|state| (state.fault, state.failed) = (fault, true));
+    }
+
+    /// What the filter did wrong since the last time this was asked; what nobody asks for fails the test.
+    pub fn misuses(&self) -> Vec<String> {
+        with(|state| std::mem::take(&mut state.misuses))
     }
 
     /// What the filter has logged since the last time this was asked.
@@ -255,234 +346,6 @@ impl Vm {
     }
 }
 
-/// Which way an exchange's context goes.
-#[derive(Clone, Copy, Debug)]
-pub enum Goodbye {
-    /// The usual one: log, done, delete.
-    Logged,
-    /// As in a filter of the upstream's own chain: done and delete.
-    Done,
-    /// Delete alone.
-    Dropped,
-    /// A host that flushes its logs twice.
-    LoggedTwice,
-}
-
-impl Goodbye {
-    pub const ALL: [Self; 4] = [Self::Logged, Self::Done, Self::Dropped, Self::LoggedTwice];
-
-    /// Whether a record is to be expected.
-    pub fn is_logged(self) -> bool {
-        matches!(self, Self::Logged | Self::LoggedTwice)
-    }
-}
-
-/// What an exchange has left behind.
-#[derive(Debug)]
-pub struct Left {
-    /// The request's headers as the upstream gets them.
-    pub request_headers: Headers,
-    /// The request's body as the upstream gets it.
-    pub request_body: Vec<u8>,
-    /// The answer's body as the client gets it.
-    pub response_body: Vec<u8>,
-    /// The record, if there is one.
-    pub record: Option<serde_json::Value>,
-    /// The names of all filter state.
-    pub filter_state: Vec<String>,
-}
-
-/// One HTTP exchange.
-pub struct Http {
-    context: u32,
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Request,
-    Response,
-}
-
-impl Http {
-    /// Gives a property a value; its path with dots.
-    pub fn property(&self, path: &str, value: &[u8]) -> &Self {
-        with(|state| {
-            let exchange = state.exchanges.get_mut(&self.context).expect("the exchange is open");
-            exchange.properties.insert(path.replace('.', "\0"), value.to_vec());
-        });
-        self
-    }
-
-    /// Takes a property away.
-    pub fn no_property(&self, path: &str) -> &Self {
-        with(|state| {
-            let exchange = state.exchanges.get_mut(&self.context).expect("the exchange is open");
-            exchange.properties.remove(&path.replace('.', "\0"));
-        });
-        self
-    }
-
-    pub fn request_headers(&self, headers: Headers, end: bool) -> &Self {
-        self.headers(Side::Request, headers, end)
-    }
-
-    pub fn response_headers(&self, headers: Headers, end: bool) -> &Self {
-        self.headers(Side::Response, headers, end)
-    }
-
-    pub fn request_body(&self, piece: &[u8], end: bool) -> &Self {
-        self.body(Side::Request, piece, end)
-    }
-
-    pub fn response_body(&self, piece: &[u8], end: bool) -> &Self {
-        self.body(Side::Response, piece, end)
-    }
-
-    pub fn request_trailers(&self) -> &Self {
-        self.trailers(Side::Request)
-    }
-
-    pub fn response_trailers(&self) -> &Self {
-        self.trailers(Side::Response)
-    }
-
-    /// A body in pieces of so many bytes, then the empty piece with which Envoy ends a body.
-    pub fn response_in_pieces(&self, body: &[u8], size: usize) -> &Self {
-        for piece in body.chunks(size) {
-            self.response_body(piece, false);
-        }
-        self.response_body(b"", true)
-    }
-
-    /// The same of a request.
-    pub fn request_in_pieces(&self, body: &[u8], size: usize) -> &Self {
-        for piece in body.chunks(size) {
-            self.request_body(piece, false);
-        }
-        self.request_body(b"", true)
-    }
-
-    fn headers(&self, side: Side, headers: Headers, end: bool) -> &Self {
-        let (phase, count) = (side.phases()[0], headers.len());
-        self.enter(phase, |exchange| side.half(exchange).headers = headers);
-        // SAFETY: the exports take numbers, in the order the ABI asks for.
-        let action = unsafe {
-            match side {
-                Side::Request => abi::proxy_on_request_headers(self.context, count, end),
-                Side::Response => abi::proxy_on_response_headers(self.context, count, end),
-            }
-        };
-        if action != CONTINUE {
-            misuse("headers are held: without allow_on_headers_stop_iteration nothing comes after".to_owned());
-        }
-        self
-    }
-
-    fn body(&self, side: Side, piece: &[u8], end: bool) -> &Self {
-        let size = self.enter(side.phases()[1], |exchange| {
-            let half = side.half(exchange);
-            half.readable.extend(piece);
-            half.readable.len()
-        });
-        // SAFETY: as above.
-        let action = unsafe {
-            match side {
-                Side::Request => abi::proxy_on_request_body(self.context, size, end),
-                Side::Response => abi::proxy_on_response_body(self.context, size, end),
-            }
-        };
-        self.go_on(side, action, end);
-        self
-    }
-
-    fn trailers(&self, side: Side) -> &Self {
-        self.enter(side.phases()[2], |_| ());
-        // SAFETY: as above.
-        let action = unsafe {
-            match side {
-                Side::Request => abi::proxy_on_request_trailers(self.context, 1),
-                Side::Response => abi::proxy_on_response_trailers(self.context, 1),
-            }
-        };
-        self.go_on(side, action, true);
-        self
-    }
-
-    fn go_on(&self, side: Side, action: u32, end: bool) {
-        self.enter(Phase::Root, |exchange| {
-            let half = side.half(exchange);
-            half.held = action != CONTINUE;
-            if !half.held {
-                half.passed.append(&mut half.readable);
-            }
-        });
-        if end && action != CONTINUE {
-            misuse("a body is held at its end: nothing lets it go".to_owned());
-        }
-    }
-
-    fn enter<R>(&self, phase: Phase, f: impl FnOnce(&mut Exchange) -> R) -> R {
-        with(|state| {
-            (state.phase, state.current) = (phase, self.context);
-            f(state.exchange().expect("the exchange is open"))
-        })
-    }
-
-    /// The end of the context.
-    pub fn end(self, goodbye: Goodbye) -> Left {
-        // SAFETY: the exports take numbers, in the order the ABI asks for.
-        unsafe {
-            if goodbye.is_logged() {
-                self.enter(Phase::Log, |_| ());
-                abi::proxy_on_log(self.context);
-            }
-            if let Goodbye::LoggedTwice = goodbye {
-                abi::proxy_on_log(self.context);
-            }
-            if !matches!(goodbye, Goodbye::Dropped) {
-                self.enter(Phase::Done, |_| ());
-                assert!(abi::proxy_on_done(self.context), "the filter is done at once");
-            }
-            self.enter(Phase::Done, |_| ());
-            abi::proxy_on_delete(self.context);
-        }
-        let Exchange { request, response, filter_state, properties: _ } =
-            with(|state| state.exchanges.remove(&self.context)).expect("the exchange is open");
-        let record = filter_state.get("weir.record");
-        Left {
-            record: record.map(|json| serde_json::from_slice(json).expect("a record is JSON")),
-            filter_state: filter_state.into_keys().collect(),
-            request_headers: request.headers,
-            request_body: request.passed,
-            response_body: response.passed,
-        }
-    }
-
-    /// The usual end.
-    pub fn log(self) -> Left {
-        self.end(Goodbye::Logged)
-    }
-}
-
-const CONTINUE: u32 = 0;
-
 fn misuse(what: String) {
     with(|state| state.misuses.push(what));
-}
-
-impl Side {
-    /// Of headers, body, trailers.
-    fn phases(self) -> [Phase; 3] {
-        match self {
-            Side::Request => [Phase::RequestHeaders, Phase::RequestBody, Phase::RequestTrailers],
-            Side::Response => [Phase::ResponseHeaders, Phase::ResponseBody, Phase::ResponseTrailers],
-        }
-    }
-
-    fn half(self, exchange: &mut Exchange) -> &mut Half {
-        match self {
-            Side::Request => &mut exchange.request,
-            Side::Response => &mut exchange.response,
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use weir::config::Config;
 use weir::port::{Headers, Properties};
 use weir::report::Report;
+use weir::shared::Nowhere;
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
@@ -72,7 +73,7 @@ pub fn play(exchange: &Exchange, worker: &mut Worker) -> Report {
     }
     let end = at(when(exchange.response_body.len().saturating_sub(1)));
     stream.response_body(&[], true, end);
-    let mut report = stream.done(worker, &Upstream, end);
+    let mut report = stream.done(worker, &Upstream, &Nowhere, end);
     report.record.upstream = Default::default();
     report
 }

@@ -147,7 +147,7 @@ fn compressor(name: &str, library: &str) -> Value {
 
 /// Runs the Python scripts; gives the Envoy they went through.
 fn python(variant: &str, behind: Vec<Value>) -> Option<Bench> {
-    let mut script = clients::python()?;
+    let mut script = clients::python("main.py")?;
     let bench = Bench::start(behind);
     script.args(["--direct", &bench.direct(), "--through", &bench.through(), "--variant", variant]);
     if let Ok(only) = std::env::var("WEIR_CLIENTS") {
@@ -192,7 +192,7 @@ fn answers_that_come_in_envoys_gzip_do_too() {
 
 #[test]
 fn npm_packages_get_the_same_through_envoy_and_records_say_what_they_saw() {
-    let Some(mut script) = clients::node() else { return };
+    let Some(mut script) = clients::node("main.mjs") else { return };
     let bench = Bench::start(Vec::new());
     script.args([bench.direct(), bench.through()]);
     bench.judge(&mut script);

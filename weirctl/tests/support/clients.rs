@@ -6,11 +6,11 @@ use std::process::Command;
 use super::install::{installed, pip, run, venv};
 use super::{root, skipped};
 
-/// Python with the SDKs and the script; nothing (said loudly) where the registry cannot be reached.
+/// Python with the SDKs and a script of them; nothing (said loudly) where the registry cannot be reached.
 ///
 /// # Panics
 /// If they do not install for another reason.
-pub fn python() -> Option<Command> {
+pub fn python(script: &str) -> Option<Command> {
     let scripts = root().join("tests/clients/python");
     let requirements = scripts.join("requirements.txt");
     let home = installed("python", &fs::read_to_string(&requirements).unwrap(), |home| {
@@ -18,15 +18,15 @@ pub fn python() -> Option<Command> {
         run(pip(home).args(["install", "--requirement"]).arg(&requirements))
     })?;
     let mut python = Command::new(home.join("venv/bin/python"));
-    python.arg(scripts.join("main.py")).env("PYTHONDONTWRITEBYTECODE", "1");
+    python.arg(scripts.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
     Some(without_proxies(python))
 }
 
-/// Node with the npm packages and the script; nothing (said loudly) where there is no Node or the registry cannot be reached.
+/// Node with the npm packages and a script of them; nothing (said loudly) where there is no Node or the registry cannot be reached.
 ///
 /// # Panics
 /// If they do not install for another reason.
-pub fn node() -> Option<Command> {
+pub fn node(script: &str) -> Option<Command> {
     let scripts = root().join("tests/clients/node");
     if Command::new("npm").arg("--version").output().is_err() {
         skipped("the npm packages", "there is no `npm`");
@@ -38,9 +38,9 @@ pub fn node() -> Option<Command> {
         run(Command::new("npm").args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(home))
     })?;
     // A module is looked for from where the script stands.
-    fs::copy(scripts.join("main.mjs"), home.join("main.mjs")).unwrap();
+    fs::copy(scripts.join(script), home.join(script)).unwrap();
     let mut node = Command::new("node");
-    node.arg(home.join("main.mjs"));
+    node.arg(home.join(script));
     Some(without_proxies(node))
 }
 

@@ -13,5 +13,6 @@ mod hostile_http;
 mod identical_bytes;
 mod inject;
 mod labels;
+mod limits;
 mod memory;
 mod refused;

@@ -1,0 +1,8 @@
+//! What may act on a call, as plain arithmetic: `now` is an argument, the store a port.
+
+pub mod gcra;
+pub mod learned;
+pub mod lease;
+pub mod limits;
+pub mod lineage;
+pub mod share;

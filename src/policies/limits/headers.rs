@@ -1,0 +1,93 @@
+//! What clients are told of limits, in headers.
+//!
+//! - `ratelimit-policy` and `ratelimit`: draft-ietf-httpapi-ratelimit-headers-10: `"name";q=100;w=60`, `"name";r=12;t=5`;
+//! - `x-ratelimit-limit-tokens`, `-remaining-`, `-reset-` and the same with `-requests`: what OpenAI sends, and SDKs read;
+//! - `retry-after` in whole seconds, rounded up, and `retry-after-ms` in milliseconds, rounded up.
+
+use super::claim::Claim;
+use super::rule::Rule;
+use crate::config::limits::Unit;
+use crate::units::Span;
+
+/// A header.
+pub type Header = (&'static str, String);
+
+/// What is left of a limit.
+pub fn left(rule: &Rule, claim: &Claim) -> Vec<Header> {
+    let Some(left) = claim.left else { return Vec::new() };
+    let (quota, window) = rule.policy();
+    let remaining = rule.whole(left.amount);
+    let mut policy = named(&rule.name);
+    number(&mut policy, ";q=", quota);
+    if let Some(window) = window {
+        number(&mut policy, ";w=", window);
+    }
+    let mut limit = named(&rule.name);
+    number(&mut limit, ";r=", remaining);
+    if let Some(reset) = left.reset {
+        number(&mut limit, ";t=", seconds(reset));
+    }
+    let [quota_name, remaining_name, reset_name] = match rule.counts_tokens() {
+        true => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+        false => ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+    };
+    let mut headers = vec![
+        ("ratelimit-policy", policy),
+        ("ratelimit", limit),
+        (quota_name, quota.to_string()),
+        (remaining_name, remaining.to_string()),
+    ];
+    headers.extend(left.reset.map(|reset| (reset_name, duration(reset))));
+    headers
+}
+
+/// When to come again.
+pub fn retry(after: Span) -> [Header; 2] {
+    [("retry-after", seconds(after).max(1).to_string()), ("retry-after-ms", ms(after).max(1).to_string())]
+}
+
+fn named(name: &str) -> String {
+    let mut out = String::with_capacity(name.len().saturating_add(24));
+    out.push('"');
+    out.push_str(name);
+    out.push('"');
+    out
+}
+
+fn number(to: &mut String, key: &str, value: u64) {
+    to.push_str(key);
+    to.push_str(&value.to_string());
+}
+
+fn seconds(span: Span) -> u64 {
+    span.0.div_ceil(1_000_000_000)
+}
+
+fn ms(span: Span) -> u64 {
+    span.0.div_ceil(1_000_000)
+}
+
+/// As OpenAI writes it: `90ms`, `7s`, `6m0s`.
+fn duration(span: Span) -> String {
+    let mut out = String::new();
+    let whole = seconds(span);
+    if span.0 < 1_000_000_000 {
+        number(&mut out, "", ms(span));
+        out.push_str("ms");
+        return out;
+    }
+    if whole >= 60 {
+        number(&mut out, "", whole / 60);
+        out.push('m');
+    }
+    number(&mut out, "", whole % 60);
+    out.push('s');
+    out
+}
+
+impl Rule {
+    /// Whether it counts tokens, not calls.
+    fn counts_tokens(&self) -> bool {
+        self.unit == Unit::Tokens && (self.policy().1.is_some() || self.is_budget())
+    }
+}
