@@ -35,6 +35,8 @@ pub struct Config {
     pub limits: Vec<Limit>,
     /// How calls are held to them.
     pub admission: Admission,
+    /// What Envoy's other filters are told of a call, beside the record.
+    pub filter_state: FilterState,
 }
 
 /// Sources of a call's identity.
@@ -290,6 +292,17 @@ pub struct Slo {
     pub first_token_ms: NonZeroU64,
     /// The share of good calls that is wanted, between 0 and 1, such as 0.99. The alerting rules use it.
     pub objective: Objective,
+}
+
+/// What Envoy's other filters are told of a call, as filter state.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct FilterState {
+    /// Publishes tokens as decimal numbers, for `hits_addend` of Envoy's own `ratelimit` filter: `wasm.weir.reserve` at the
+    /// request's headers, what is reserved for the call; `wasm.weir.charge` when the call is over, input and output of its
+    /// usage. Default false.
+    pub tokens: bool,
 }
 
 /// Which calls an objective or a limit counts. A value ending in `*` matches what begins with it.

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::labels::LabelSet;
 use crate::metrics::{Id, Series};
-use crate::record::{Ended, Record};
+use crate::record::{Ended, Record, Usage};
 use crate::shared::Events;
 use crate::signals::slo;
 use crate::signals::timing::Timing;
@@ -26,6 +26,8 @@ pub struct Report {
     pub limits: Vec<LimitCount>,
     /// What was seen of the store.
     pub store: Events,
+    /// Tokens to charge to limits that others keep; nothing where the config does not ask for it.
+    pub charge: Option<u64>,
 }
 
 /// What one limit said to a call.
@@ -115,7 +117,13 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
         }
     }
 
-    Report { record, labels, counts, slos, limits, store }
+    let charge = config.filter_state.tokens.then(|| charge(&record.usage));
+    Report { record, labels, counts, slos, limits, store, charge }
+}
+
+/// What a call is charged: what its record says, so that the sum over an access log is the sum that was charged.
+fn charge(usage: &Usage) -> u64 {
+    usage.input.unwrap_or(0).saturating_add(usage.output.unwrap_or(0))
 }
 
 /// APIs from which content is expected.

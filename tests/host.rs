@@ -169,9 +169,36 @@ fn a_record_is_the_only_filter_state_and_an_object() {
         http.request_headers(ask(), false).request_in_pieces(ASK, 5);
         http.response_headers(answer("200"), false).response_in_pieces(ANSWER, 5);
         let left = http.log();
-        assert_eq!(left.filter_state, ["weir.record"]);
+        assert_eq!(left.filter_state.keys().collect::<Vec<_>>(), ["weir.record"]);
         assert!(left.record.is_some_and(|record| record.is_object()));
     });
+}
+
+#[test]
+fn tokens_are_published_for_other_filters_before_the_request_goes_on_and_when_the_call_is_over() {
+    let told = |answered: Option<(&str, bool)>, goodbye: Goodbye| {
+        vm(|vm| {
+            assert!(vm.configure(r#"{"filter_state":{"tokens":true}}"#));
+            let http = vm.exchange();
+            http.request_headers(ask(), false);
+            if let Some((status, ends)) = answered {
+                http.request_body(ASK, true).response_headers(answer(status), false).response_body(ANSWER, ends);
+            }
+            let left = http.end(goodbye).filter_state;
+            ["weir.reserve", "weir.charge"].map(|name| left.get(name).cloned())
+        })
+    };
+    let text = |text: &str| Some(text.as_bytes().to_vec());
+    // A VM that dies meanwhile logs nothing. Of the answer nothing is known yet: 256 tokens.
+    assert_eq!(told(None, Goodbye::Dropped), [text("256"), None]);
+    for (what, answered, charge) in [
+        ("no answer", None, ["256", "0"]),
+        ("a whole answer", Some(("200", true)), ["257", "10"]),
+        ("a client that went away after the usage came", Some(("200", false)), ["257", "10"]),
+        ("an error that looks like an answer", Some(("500", true)), ["257", "0"]),
+    ] {
+        assert_eq!(told(answered, Goodbye::Logged), charge.map(text), "{what}");
+    }
 }
 
 #[test]

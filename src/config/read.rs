@@ -26,8 +26,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
-    ApiKeyHash, Config, EventCap, HeaderName, Identity, JwtClaim, LabelBounds, Match, Objective, Read, Salt, Slo,
-    Source, Timing, UsageOptions,
+    ApiKeyHash, Config, EventCap, FilterState, HeaderName, Identity, JwtClaim, LabelBounds, Match, Objective, Read,
+    Salt, Slo, Source, Timing, UsageOptions,
 };
 
 /// Reads a whole text.
@@ -298,13 +298,14 @@ impl Made for Objective {
 }
 
 sections! {
-    Config { identity, labels, usage, timing, read, slo, limits, admission }
+    Config { identity, labels, usage, timing, read, slo, limits, admission, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }
     Timing { stall_ms }
     Read { max_event_bytes }
     Match { model, route, tenant }
+    FilterState { tokens }
 }
 
 impl Made for Slo {

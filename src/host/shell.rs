@@ -72,6 +72,11 @@ const RECORD: &str = "weir.record";
 
 /// Envoy's `response.code_details` of a call that a limit refused.
 const LIMIT_DETAILS: &str = "weir_limit";
+/// Filter state for `hits_addend` of Envoy's `ratelimit` filter as it asks at the request's headers.
+const RESERVE: &str = "weir.reserve";
+
+/// The same for what it sends when it is destroyed, which is after `on_log` of every filter.
+const CHARGE: &str = "weir.charge";
 
 /// What the host is to do with what it showed, by the ABI's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,8 +118,11 @@ impl Plugin {
     /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
     fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
         // Taken apart without `..`: a result that nobody emits does not compile.
-        let Report { record, labels: set, mut counts, slos, limits, store } = report;
+        let Report { record, labels: set, mut counts, slos, limits, store, charge } = report;
         abi::set_property(RECORD, record.to_json().as_bytes());
+        if let Some(tokens) = charge {
+            abi::set_property(CHARGE, tokens.to_string().as_bytes());
+        }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
         let Worker { config: _, labels, estimator: _, limiter: _, learned: _ } = &*worker;
         meter.judge(&slos);
@@ -330,6 +338,9 @@ impl Exchange {
             || turns::waiting() < usize::from(worker.config.admission.max_waiting);
         match stream.admit(&mut worker, &HostStore, last, room, now) {
             Gate::Open => {
+                if let Some(tokens) = stream.reserve() {
+                    abi::set_property(RESERVE, tokens.to_string().as_bytes());
+                }
                 self.held = Held::No;
                 Action::Continue
             }

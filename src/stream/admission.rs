@@ -91,11 +91,11 @@ pub enum Watched {
 impl Stream {
     /// The request's head, as far as limits want to know it. Gives the `baggage` that it is to have, if another.
     pub fn limit_head(&mut self, head: Headers<'_>, limiter: &Limiter, properties: &dyn Properties) -> Option<Vec<u8>> {
+        let admission = &mut self.admission;
+        admission.announced = head.text("content-length").and_then(|n| n.trim().parse().ok());
         if limiter.rules.is_empty() {
             return None;
         }
-        let admission = &mut self.admission;
-        admission.announced = head.text("content-length").and_then(|n| n.trim().parse().ok());
         if limiter.needs.route {
             admission.route = property_text(properties, &["xds", "route_name"]);
         }
@@ -137,7 +137,8 @@ impl Stream {
     /// Asks the limits. `last` says that all is known that ever will be, `room` that one more call may wait.
     pub fn admit(&mut self, worker: &mut Worker, store: &dyn Store, last: bool, room: bool, now: Nanos) -> Gate {
         let Worker { limiter, learned, estimator, .. } = worker;
-        if limiter.rules.is_empty() || self.admission.sent || self.admission.refused {
+        let idle = limiter.rules.is_empty() && !self.config.filter_state.tokens;
+        if idle || self.admission.sent || self.admission.refused {
             return Gate::Open;
         }
         let asked = self.request.asked();
@@ -175,6 +176,12 @@ impl Stream {
                 Gate::Refuse(Box::new(self.own_answer(limiter, rule, after)))
             }
         }
+    }
+
+    /// Tokens that the call will probably take, if the config wants it published; none that is not known yet.
+    pub fn reserve(&self) -> Option<u64> {
+        let Size { input, output } = self.admission.size;
+        self.config.filter_state.tokens.then(|| input.saturating_add(output))
     }
 
     fn caller(&self) -> Caller<'_> {
@@ -298,7 +305,8 @@ impl Stream {
     /// What one that ended well teaches of those to come.
     pub(super) fn teach(&self, worker: &mut Worker, usage: &Usage) {
         let caller = self.caller();
-        let Some(output) = usage.output.filter(|_| !worker.limiter.rules.is_empty()) else { return };
+        let wanted = !worker.limiter.rules.is_empty() || self.config.filter_state.tokens;
+        let Some(output) = usage.output.filter(|_| wanted) else { return };
         let input = usage.input.zip(self.admission.announced);
         worker.learned.learn(Keys::of(caller.tenant, caller.model, caller.route), Lesson { output, input });
     }

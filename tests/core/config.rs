@@ -40,6 +40,7 @@ fn what_is_wrong_is_named_by_its_path() {
         (r#"{"timing":{"stall_ms":0}}"#, "timing.stall_ms", "zero"),
         (r#"{"read":{"max_event_bytes":5}}"#, "read.max_event_bytes", "not between"),
         (r#"{"usage":{"inject":"yes"}}"#, "usage.inject", "invalid type"),
+        (r#"{"filter_state":{"charge":true}}"#, "filter_state.charge", "unknown field"),
         (
             r#"{"slo":[{"first_token_ms":500,"objective":0.9},{"first_token_ms":500,"objective":1.5}]}"#,
             "slo[1].objective",
@@ -72,14 +73,16 @@ fn nothing_at_all_is_a_good_config_and_means_the_defaults() {
 
 #[test]
 fn a_config_survives_being_written_and_read_again() {
-    let json = r#"{"labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}]}"#;
+    let json = r#"{"labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"filter_state":{"tokens":true}}"#;
     let once = serde_json::to_value(Config::parse(json.as_bytes()).unwrap()).unwrap();
     let twice = serde_json::to_value(Config::parse(once.to_string().as_bytes()).unwrap()).unwrap();
     assert_eq!(once, twice);
     // Every key that was given arrived.
     let given: serde_json::Value = serde_json::from_str(json).unwrap();
     let keys = [("labels", "max_models"), ("labels", "max_sets"), ("usage", "estimate"), ("timing", "stall_ms")];
-    for (section, key) in keys.into_iter().chain([("read", "max_event_bytes"), ("identity", "tenant")]) {
+    for (section, key) in
+        keys.into_iter().chain([("read", "max_event_bytes"), ("identity", "tenant"), ("filter_state", "tokens")])
+    {
         assert_eq!(once[section][key], given[section][key], "{section}.{key}");
     }
 }

@@ -47,6 +47,24 @@ fn a_record_says_where_a_call_went_and_who_made_it() {
 }
 
 #[test]
+fn what_is_charged_is_what_the_record_counts_and_nothing_unless_it_is_asked_for() {
+    let on = r#"{"filter_state":{"tokens":true}}"#;
+    let (silent, _) = ANSWER.split_once("data: {\"choices\":[],").unwrap();
+    for (what, config, answer, status, charge) in [
+        ("reported", on, ANSWER, "200", Some(46)),
+        // Eight bytes of a prompt at four a token, and one of an answer.
+        ("estimated", on, silent, "200", Some(3)),
+        ("an error", on, ANSWER, "500", Some(0)),
+        ("not asked for", "{}", ANSWER, "200", None),
+    ] {
+        let request = r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"Hi, you!"}]}"#.into();
+        let call = Call { config, status, request, ..Call::default() };
+        let report = call.answered([answer.as_bytes()]).play();
+        assert_eq!(report.charge, charge, "{what}: {:?}", report.record.usage);
+    }
+}
+
+#[test]
 fn an_aborted_call_still_has_the_usage_and_timing_seen_so_far() {
     let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\nevent: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"a\"}}\n\nevent: cut in the mid";
     let call = Call { path: "/v1/messages", ends: false, ..Call::default() }.answered([start.as_bytes()]);

@@ -1,5 +1,7 @@
 //! One exchange, as the test plays it: what comes from the client and the upstream, and what both get.
 
+use std::collections::BTreeMap;
+
 use super::flow::{self, LocalResponse};
 use super::{End, Exchange, Half, Headers, Phase, abi, misuse, with};
 
@@ -42,8 +44,8 @@ pub struct Left {
     pub broken: bool,
     /// The record, if there is one.
     pub record: Option<serde_json::Value>,
-    /// The names of all filter state.
-    pub filter_state: Vec<String>,
+    /// All filter state, by name.
+    pub filter_state: BTreeMap<String, Vec<u8>>,
 }
 
 /// One HTTP exchange.
@@ -324,7 +326,7 @@ impl Http {
         let record = filter_state.get("weir.record");
         Left {
             record: record.map(|json| serde_json::from_slice(json).expect("a record is JSON")),
-            filter_state: filter_state.into_keys().collect(),
+            filter_state,
             request_headers: request.headers,
             request_body: request.passed,
             response_headers: response.headers,

@@ -109,6 +109,11 @@ pub fn describe(config: &Config) -> Vec<String> {
         "An event of more than {} bytes is passed on unread, and counted.",
         config.read.max_event_bytes.bytes()
     ));
+    if config.filter_state.tokens {
+        said.push(
+            "Envoy's other filters find each call's tokens in `wasm.weir.reserve` and `wasm.weir.charge`.".into(),
+        );
+    }
     said.extend(config.slo.iter().enumerate().map(|(i, slo)| objective(i, slo)));
     said
 }

@@ -59,6 +59,7 @@ fn check_says_in_sentences_what_a_config_does() {
             "user": [{"api_key_hash": {"salt": "a-salt-of-some-length"}}]},
         "labels": {"models": ["gpt-4o"], "max_models": 7, "max_routes": 0},
         "usage": {"inject": true},
+        "filter_state": {"tokens": true},
         "slo": [{"match": {"model": "gpt-4*", "tenant": "acme"}, "first_token_ms": 500, "objective": 0.999}],
     });
     let told = weirctl(&["check", file(dir.path(), &config.to_string()).to_str().unwrap()]);
@@ -71,6 +72,7 @@ fn check_says_in_sentences_what_a_config_does() {
         "Label `model`: gpt-4o; 7 more",
         "Label `route`: all others are `other`.",
         "the extra chunk is hidden from clients",
+        "find each call's tokens in `wasm.weir.reserve` and `wasm.weir.charge`.",
         "Objective `slo-0`: of calls of model gpt-4*, tenant acme, 99.9 % have their first token within 500 ms.",
         "Warning: labels.max_routes",
     ] {

@@ -15,6 +15,7 @@ use weirctl::upstream::{Options, Upstream};
 const STANDALONE: &str = "envoy/standalone/envoy.yaml";
 const OTEL: &str = "envoy/otel/envoy.yaml";
 const ECDS: &str = "envoy/ecds/envoy.yaml";
+const GLOBAL: &str = "envoy/global-limits/envoy.yaml";
 
 fn start(bootstrap: &Value) -> Envoy {
     Launch::new(&binary::bring().unwrap()).start_json(bootstrap, 1).unwrap()
@@ -40,7 +41,7 @@ fn samples(envoy: &Envoy, metric: &str) -> Vec<String> {
 #[test]
 fn envoy_finds_every_bootstrap_valid_as_it_stands() {
     let stage = deploy::stage(&wasm::build().unwrap());
-    for bootstrap in [STANDALONE, OTEL, ECDS] {
+    for bootstrap in [STANDALONE, OTEL, ECDS, GLOBAL] {
         let run = Command::new(binary::bring().unwrap())
             .args(["--mode", "validate", "--config-path", bootstrap])
             .current_dir(stage.path())
