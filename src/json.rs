@@ -4,6 +4,9 @@
 //! the speed of a scan, so memory does not grow with the document: a stack of [`MAX_DEPTH`] nodes and one buffer of
 //! [`MAX_TEXT`] bytes. It reads JSON leniently: what a provider's own client would accept is accepted, and what
 //! comes between the parts that matter is not validated.
+//!
+//! `#[inline(never)]`, as in [`crate::wire::encoding`]: there are two of these readers, and small functions load with less
+//! memory. It costs nothing that can be measured.
 
 use memchr::{memchr, memchr2};
 
@@ -314,6 +317,7 @@ impl<M: Meaning> Reader<M> {
         self.state = state;
     }
 
+    #[inline(never)]
     fn enter(&mut self, array: bool, at: usize, visitor: &mut dyn Visitor<M>) {
         let node = self.next.take();
         // An array whose elements nobody named, an object without known names: one scan skips it.
@@ -403,6 +407,7 @@ impl<M: Meaning> Reader<M> {
         self.value_ended();
     }
 
+    #[inline(never)]
     fn in_string(&mut self, rest: &[u8], visitor: &mut dyn Visitor<M>) -> usize {
         let wanted = self.state == State::InName || self.next.and_then(|n| n.means).is_some_and(|m| m.wants_text());
         let Some(&b) = rest.first() else { return 0 };
@@ -445,6 +450,7 @@ impl<M: Meaning> Reader<M> {
         }
     }
 
+    #[inline(never)]
     fn escaped(&mut self, b: u8, wanted: bool) {
         self.escape = match self.escape {
             Escape::Begun if b == b'u' => Escape::Unicode { digits: 0, code: 0 },
@@ -494,6 +500,7 @@ impl<M: Meaning> Reader<M> {
         }
     }
 
+    #[inline(never)]
     fn in_word(&mut self, rest: &[u8], at: usize, visitor: &mut dyn Visitor<M>) -> usize {
         let goes_on = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+');
         let run = rest.iter().position(|b| !goes_on(b));
@@ -532,6 +539,7 @@ impl<M: Meaning> Reader<M> {
     }
 
     /// Through a container that nobody named: only brackets and strings count.
+    #[inline(never)]
     fn skip(&mut self, rest: &[u8], mut open: u32, mut text: bool) -> usize {
         let mut at = 0;
         while let Some(ahead) = rest.get(at..) {

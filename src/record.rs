@@ -2,7 +2,11 @@
 //!
 //! An absent fact is an absent key; zero is zero.
 
+use std::io::{self, Write};
+
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{CompactFormatter, Formatter};
 
 /// The version of the record's shape, in its `v`.
 pub const VERSION: u8 = 1;
@@ -270,6 +274,84 @@ impl Upstream {
 impl Record {
     /// The record as JSON. Every part of it serialises, so this cannot fail; were it to, an empty object says so.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+        // Most records fit without growing.
+        let mut json = Vec::with_capacity(1024);
+        let written = self.serialize(&mut Serializer::with_formatter(&mut json, Compact));
+        written.ok().and_then(|()| String::from_utf8(json).ok()).unwrap_or_else(|| "{}".to_owned())
+    }
+}
+
+/// serde_json's own format, with a short way to write what most numbers of a record are: whole microseconds, in
+/// milliseconds. The shortest digits of any number are a search in tables of 15 KB.
+struct Compact;
+
+impl Formatter for Compact {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        let Some(us) = whole_us(value) else { return CompactFormatter.write_f64(writer, value) };
+        self.write_u64(writer, us / 1000)?;
+        let digits = [us / 100 % 10, us / 10 % 10, us % 10].map(|digit| b'0' + digit as u8);
+        match digits {
+            [a, b'0', b'0'] => writer.write_all(&[b'.', a]),
+            [a, b, b'0'] => writer.write_all(&[b'.', a, b]),
+            [a, b, c] => writer.write_all(&[b'.', a, b, c]),
+        }
+    }
+}
+
+/// The number of microseconds that this is in milliseconds, if it is a whole one of at most 15 digits: so many a number
+/// always keeps, and no shorter ones are it.
+fn whole_us(ms: f64) -> Option<u64> {
+    if !(0.0..1e12).contains(&ms) || ms.is_sign_negative() {
+        return None;
+    }
+    let us = (ms * 1000.0).round() as u64;
+    (us as f64 / 1000.0 == ms).then_some(us)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(value: f64) -> String {
+        let record = Record { time: Times { total_ms: Some(value), ..Times::default() }, ..Record::default() };
+        assert_eq!(record.to_json(), serde_json::to_string(&record).unwrap());
+        let json: serde_json::Value = serde_json::from_str(&record.to_json()).unwrap();
+        json["time"]["total_ms"].to_string()
+    }
+
+    #[test]
+    fn times_are_written_as_serde_json_writes_them() {
+        for (value, expected) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (0.001, "0.001"),
+            (0.01, "0.01"),
+            (0.1, "0.1"),
+            (7.0, "7.0"),
+            (12.34, "12.34"),
+            (12.3456, "12.3456"),
+            (1e-7, "1e-7"),
+            (999_999_999_999.999, "999999999999.999"),
+            (1e12, "1000000000000.0"),
+            (-1.5, "-1.5"),
+            (f64::NAN, "null"),
+            (f64::INFINITY, "null"),
+        ] {
+            assert_eq!(written(value), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_number_of_microseconds_is_written_as_serde_json_writes_it(us in 0u64..=1 << 60, shift in 0u32..60) {
+            written((us >> shift) as f64 / 1000.0);
+        }
+
+        #[test]
+        fn any_number_at_all_is_written_as_serde_json_writes_it(value in any::<f64>()) {
+            written(value);
+        }
     }
 }

@@ -8,6 +8,8 @@
 //! A hole is a string's inside or a number, nothing else, so a text that looks like JSON cannot break out of it. An
 //! empty content hole does not fit: whether content came is the one thing that may differ.
 
+use std::array::from_fn;
+
 /// The longest event worth learning: longer ones are few, and seldom alike.
 const MAX_EVENT: usize = 2048;
 /// Most values that may differ from event to event.
@@ -157,36 +159,58 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let differ = |a: &[u8; LANES], b: &[u8; LANES]| u128::from_ne_bytes(*a) ^ u128::from_ne_bytes(*b);
+    // Arrays of bytes, not numbers of 128 bits: of these the compiler makes SIMD.
+    let differ = |a: &[u8; LANES], b: &[u8; LANES]| -> [u8; LANES] { from_fn(|i| at(a, i) ^ at(b, i)) };
     let ((chunks, rest), (others, other_rest)) = (a.as_chunks(), b.as_chunks());
-    let front = chunks.iter().zip(others).fold(0, |differs, (a, b)| differs | differ(a, b));
+    let front = chunks.iter().zip(others).fold([0; LANES], |differs, (a, b)| {
+        let these = differ(a, b);
+        from_fn(|i| at(&differs, i) | at(&these, i))
+    });
     // The last lanes overlap the ones before: no loop over single bytes.
     let back = match (a.last_chunk(), b.last_chunk()) {
         (Some(a), Some(b)) => differ(a, b),
-        _ => u128::from(rest != other_rest),
+        _ => [u8::from(rest != other_rest); LANES],
     };
-    front | back == 0
+    front == [0; LANES] && back == [0; LANES]
+}
+
+/// A lane.
+fn at(lanes: &[u8; LANES], i: usize) -> u8 {
+    lanes.get(i).copied().unwrap_or(0)
 }
 
 /// How long the string is that begins here, up to its quote. None if it has no end here, or is none: a control character
 /// is never in a string, and a line end would end the line.
 fn string(rest: &[u8]) -> Option<usize> {
-    let special = |b: &u8| *b == b'"' || *b == b'\\' || *b < b' ';
     let mut at = 0;
     loop {
-        while let Some(lanes) = rest.get(at..)?.first_chunk::<LANES>() {
-            if lanes.iter().fold(false, |any, b| any | special(b)) {
-                break;
-            }
-            at += LANES;
-        }
-        at += rest.get(at..)?.iter().position(special)?;
+        at += special(rest.get(at..)?)?;
         match rest.get(at)? {
             b'"' => return Some(at),
             b'\\' => at += 2,
             _ => return None,
         }
     }
+}
+
+/// Where the first quote, backslash or control character stands. Eight bytes at a time, in a word: what stands in a hole
+/// is mostly a word or two.
+fn special(rest: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    // The lowest high bit that is set is right; a borrow may set others above it.
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let (words, tail) = rest.as_chunks();
+    for (i, bytes) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*bytes);
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let found = (below(word, b' ') | is(b'"') | is(b'\\')) & HIGHS;
+        if found != 0 {
+            return Some(i * size_of::<u64>() + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = tail.iter().position(|b| matches!(b, b'"' | b'\\' | ..b' '))?;
+    Some(rest.len() - tail.len() + at)
 }
 
 /// How long the number is that begins here.

@@ -96,3 +96,54 @@ proptest! {
         }
     }
 }
+
+/// Where a string ends, looked for byte by byte.
+fn end_of_string(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            ..b' ' => return None,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+#[test]
+fn every_byte_at_every_place_of_a_text_ends_it_where_a_reader_would() {
+    let shape = taught(&["data: {\"t\":\"«a»\"}\n\n", "data: {\"t\":\"«b»\"}\n\n"]);
+    let (front, back) = (b"data: {\"t\":\"", b"\"}\n\n");
+    for len in 1..20 {
+        for place in 0..len {
+            for byte in 0..=u8::MAX {
+                // What stands behind a byte must not matter, nor what a borrow from it could reach.
+                for other in [b'!', b'#', b'[', b']', b' ', 0x7f, 0x80, 0xff] {
+                    let mut text = vec![other; len];
+                    text[place] = byte;
+                    let event = [&front[..], &text, back].concat();
+                    let expected = end_of_string(&event[front.len()..])
+                        .filter(|end| *end > 0 && event[front.len() + end..].starts_with(back))
+                        .map(|end| Fit { len: front.len() + end + back.len(), content: end as u64, text: true });
+                    assert_eq!(shape.fit(&event), expected, "{byte:#x} at {place} of {len} {other:#x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_literal_that_differs_in_any_one_byte_does_not_fit() {
+    for len in 0..70 {
+        let with = |value: &str| format!("data: {{\"{}\":\"«{value}»\"}}\n\n", "k".repeat(len));
+        let shape = taught(&[&with("a"), &with("b")]);
+        let (fine, spans) = event(&with("c"));
+        assert!(shape.fit(&fine).is_some());
+        for place in (0..fine.len()).filter(|place| *place != spans[0].start) {
+            let mut changed = fine.clone();
+            changed[place] ^= 1;
+            assert_eq!(shape.fit(&changed), None, "{len} {place}");
+        }
+    }
+}
