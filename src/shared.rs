@@ -6,8 +6,9 @@
 pub mod table;
 
 /// The most times that a change is tried again because another worker was faster. Each time someone's change got through,
-/// so to run out of them takes so many others in a row.
-const MAX_TRIES: u32 = 100;
+/// so to run out of them takes so many others in a row. A hundred in a row were seen of threads that do nothing else and share
+/// too few cores; a try takes microseconds.
+const MAX_TRIES: u32 = 1000;
 
 /// The store, as the core sees it.
 pub trait Store {

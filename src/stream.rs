@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use crate::api::{self, Api};
 use crate::config::Config;
+use crate::config::limits::OnExceeded;
 use crate::end::{End, how_it_ended};
 use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VERSION};
@@ -31,6 +32,8 @@ pub use admission::{Gate, OwnAnswer, Watched};
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
 const INJECT_REMOVES: &[&str] = &["content-length", "accept-encoding"];
+/// The same where a running answer may be cut: into what is compressed no event can be put.
+const CUT_REMOVES: &[&str] = &["accept-encoding"];
 /// What the record says of a call that a limit refused or cut.
 const LIMITED: &str = "rate_limit_exceeded";
 /// Longest call id that is kept, in bytes.
@@ -129,6 +132,9 @@ impl Stream {
         if self.config.usage.inject && may_ask && !end && of("content-encoding").is_empty() {
             self.inject = Inject::Perhaps;
             return INJECT_REMOVES;
+        }
+        if self.asked.api != Api::Other && self.config.limits.iter().any(|l| l.on_exceeded == OnExceeded::Cut) {
+            return CUT_REMOVES;
         }
         &[]
     }
@@ -312,7 +318,8 @@ impl Stream {
         });
         let reported = reported.filter(|_| success);
         let bytes = (asked.prompt_bytes, self.content_bytes);
-        let usage = self.count(worker, reported, bytes, success, model.as_deref().unwrap_or_default());
+        let complete = ended == Ended::Complete;
+        let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
         self.settle(worker, &usage, store, now);
         let tokens = usage.output.unwrap_or_else(|| self.timing.tokens());
 
@@ -364,10 +371,16 @@ impl Stream {
         worker: &mut Worker,
         reported: Option<Usage>,
         (prompt, content): (u64, u64),
-        success: bool,
+        (success, complete): (bool, bool),
         model: &str,
     ) -> Usage {
         if let Some(usage) = reported {
+            // What a stream that broke off had reported by then may say how it began (Anthropic's does), not what came.
+            let seen = worker.estimator.output(model, content);
+            if !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
+                let total = usage.input.map(|input| input.saturating_add(seen));
+                return Usage { source: UsageSource::Estimated, output: Some(seen), total, ..usage };
+            }
             let plain = usage.reasoning.unwrap_or(0) == 0;
             let output = usage.output.filter(|_| self.ended && plain);
             worker.estimator.learn(model, (prompt, usage.input), (content, output));

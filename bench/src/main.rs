@@ -51,7 +51,7 @@ struct Args {
     /// This weir.wasm instead of the workspace's own
     #[arg(long)]
     wasm: Option<PathBuf>,
-    /// Another weir.wasm beside it, as the variant weir_against: what did a change bring?
+    /// Another weir.wasm beside it, as the variants weir_against and weir_limits_against: what did a change bring?
     #[arg(long)]
     against: Option<PathBuf>,
 }
@@ -79,7 +79,7 @@ impl Args {
 
     fn variants(&self) -> Vec<Variant> {
         let wanted = if self.variants.is_empty() { Variant::value_variants() } else { &self.variants };
-        wanted.iter().copied().filter(|v| *v != Variant::WeirAgainst || self.against.is_some()).collect()
+        wanted.iter().copied().filter(|v| !v.is_against() || self.against.is_some()).collect()
     }
 
     fn modes(&self) -> Vec<Mode> {

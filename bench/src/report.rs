@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
-use crate::answer::{Coding, Pace};
+use crate::answer::{Coding, EVENTS, Pace};
 use crate::measure::{Footprint, Measured, Mode, Sample};
 use crate::variant::Variant;
 
@@ -46,6 +46,10 @@ pub struct Row {
     pub cpu_s_per_million_events: Spread,
     /// The same, as a ratio to plain.
     pub cpu_to_plain: Option<Spread>,
+    /// CPU of Envoy in µs per call.
+    pub cpu_us_per_call: Spread,
+    /// The same, less what the same weir without limits takes.
+    pub limits_us_per_call: Option<Spread>,
     /// How much of its core Envoy used.
     pub core: Spread,
     /// In how many pieces an answer passed the filter.
@@ -106,6 +110,8 @@ impl Report {
                 "events/s",
                 "CPU s per M events",
                 "CPU to plain",
+                "CPU µs per call",
+                "limits µs per call",
                 "rate to plain",
                 "core",
                 "pieces",
@@ -117,6 +123,8 @@ impl Report {
                     format!("{:.0}", row.events_per_s.median),
                     format!("{:.3}", row.cpu_s_per_million_events.median),
                     ratio(row.cpu_to_plain),
+                    format!("{:.0}", row.cpu_us_per_call.median),
+                    spread(row.limits_us_per_call, 1),
                     ratio(row.rate_to_plain),
                     format!("{:.0} %", row.core.median * 100.0),
                     format!("{:.1}", row.pieces.median),
@@ -197,9 +205,20 @@ fn row(measured: &Measured, mode: Mode, variant: Variant) -> Option<Row> {
         rate_to_plain: to_plain(|s| s.events_per_s),
         cpu_s_per_million_events: all(|s| s.cpu_us_per_event)?,
         cpu_to_plain: to_plain(|s| s.cpu_us_per_event),
+        cpu_us_per_call: all(per_call)?,
+        limits_us_per_call: variant.without_limits().and_then(|without| {
+            Spread::of(of(variant).filter_map(|sample| {
+                let without = of(without).find(|without| without.round == sample.round)?;
+                Some(per_call(sample) - per_call(without))
+            }))
+        }),
         core: all(|s| s.core)?,
         pieces: all(|s| s.pieces)?,
     })
+}
+
+fn per_call(sample: &Sample) -> f64 {
+    sample.cpu_us_per_event * EVENTS as f64
 }
 
 fn beside(measured: &Measured, variant: Variant) -> Option<Beside> {
@@ -258,11 +277,15 @@ mod tests {
             sample(Variant::Plain, 1, 20.0),
             sample(Variant::Weir, 1, 24.0),
         ];
+        let limits = [sample(Variant::WeirLimits, 0, 12.1), sample(Variant::WeirLimits, 1, 24.3)];
+        let samples = samples.into_iter().chain(limits).collect();
         let measured = Measured { samples, footprints: Vec::new() };
-        let report = Report::of(&measured, &[Variant::Plain, Variant::Weir], &[mode]);
-        let ratios: Vec<_> = report.rows.iter().map(|row| row.cpu_to_plain).collect();
+        let report = Report::of(&measured, &[Variant::Plain, Variant::Weir, Variant::WeirLimits], &[mode]);
+        let ratios: Vec<_> = report.rows.iter().take(2).map(|row| row.cpu_to_plain).collect();
         assert_eq!(ratios, [1.0, 1.2].map(|r| Some(Spread { min: r, median: r, max: r })));
-        let weir = report.rows.last().unwrap();
-        assert_eq!(weir.cpu_s_per_million_events.median, 18.0);
+        assert_eq!(report.rows[1].cpu_s_per_million_events.median, 18.0);
+        let added = report.rows[2].limits_us_per_call.unwrap();
+        assert_eq!([added.min, added.max].map(f64::round), [30.0, 90.0]);
+        assert_eq!(report.rows[1].limits_us_per_call, None);
     }
 }

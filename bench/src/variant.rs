@@ -37,8 +37,12 @@ pub enum Variant {
     SseToMetadata,
     /// Weir, with identity, an objective, all metrics, and the record in the access log.
     Weir,
-    /// Another weir.wasm (`--against`), set up alike.
+    /// The same with four levels of limits, all of which count the call and let it pass.
+    WeirLimits,
+    /// Another weir.wasm (`--against`), set up as `weir`.
     WeirAgainst,
+    /// The same, set up as `weir_limits`.
+    WeirLimitsAgainst,
 }
 
 /// The files that variants need.
@@ -63,8 +67,26 @@ fn weir_config() -> Value {
     })
 }
 
-fn weir(wasm: &Path) -> Value {
-    WeirFilter::new(wasm).config(weir_config()).to_json()
+/// The names of the limits in [`with_limits`].
+const LIMITS: [&str; 4] = ["tenant", "user", "run", "model"];
+
+/// The same, held to a limit on each level: a tenant's tokens, a user's calls, a run's budget, and the tokens of a tenant's
+/// model, divided among its users. None is ever reached.
+fn with_limits() -> Value {
+    let most: u64 = 1_000_000_000_000;
+    let [tenant, user, run, model] = LIMITS;
+    let mut config = weir_config();
+    config["limits"] = json!([
+        {"name": tenant, "scope": ["tenant"], "rate": {"limit": most, "per": "minute"}},
+        {"name": user, "scope": ["user"], "unit": "calls", "rate": {"limit": most, "per": "minute"}},
+        {"name": run, "scope": ["run"], "budget": {"limit": most}},
+        {"name": model, "scope": ["tenant", "model"], "share": {"of": "user"}, "rate": {"limit": most, "per": "minute"}},
+    ]);
+    config
+}
+
+fn weir(wasm: &Path, config: Value) -> Value {
+    WeirFilter::new(wasm).config(config).to_json()
 }
 
 impl Variant {
@@ -74,7 +96,21 @@ impl Variant {
     }
 
     fn is_weir(self) -> bool {
-        matches!(self, Self::Weir | Self::WeirAgainst)
+        matches!(self, Self::Weir | Self::WeirLimits) || self.is_against()
+    }
+
+    /// Whether it is another build of weir than the others are.
+    pub fn is_against(self) -> bool {
+        matches!(self, Self::WeirAgainst | Self::WeirLimitsAgainst)
+    }
+
+    /// The same without limits, if it has some.
+    pub fn without_limits(self) -> Option<Self> {
+        match self {
+            Self::WeirLimits => Some(Self::Weir),
+            Self::WeirLimitsAgainst => Some(Self::WeirAgainst),
+            _ => None,
+        }
     }
 
     /// Whether it can do its work on an answer of this encoding; Envoy's own filters read no gzip.
@@ -164,8 +200,10 @@ impl Variant {
                     }}}),
                 )
             }
-            Self::Weir => Some(weir(&parts.weir)),
-            Self::WeirAgainst => parts.against.as_deref().map(weir),
+            Self::Weir => Some(weir(&parts.weir, weir_config())),
+            Self::WeirLimits => Some(weir(&parts.weir, with_limits())),
+            Self::WeirAgainst => parts.against.as_deref().map(|wasm| weir(wasm, weir_config())),
+            Self::WeirLimitsAgainst => parts.against.as_deref().map(|wasm| weir(wasm, with_limits())),
         }
     }
 
@@ -206,7 +244,14 @@ impl Variant {
                 let wanted = calls(served, |coding| self.reads(coding));
                 ensure!(found == wanted, "ai_protocol_manager found the usage of {found} calls of {wanted}");
             }
-            Self::Plain | Self::PlainLog | Self::WasmNoop | Self::SseToMetadata | Self::Weir | Self::WeirAgainst => {}
+            Self::Plain
+            | Self::PlainLog
+            | Self::WasmNoop
+            | Self::SseToMetadata
+            | Self::Weir
+            | Self::WeirLimits
+            | Self::WeirAgainst
+            | Self::WeirLimitsAgainst => {}
         }
         Ok(())
     }
@@ -219,13 +264,18 @@ impl Variant {
         let found: fn(&str) -> bool = match self {
             Self::PlainLog => |line| line.contains("POST /v1/chat/completions HTTP/1.1\" 200"),
             Self::SseToMetadata => |line| line == format!("{INPUT_TOKENS} {OUTPUT_TOKENS}"),
-            Self::Weir | Self::WeirAgainst => |line| {
+            Self::Weir | Self::WeirAgainst => |line| is_whole(&serde_json::from_str(line).unwrap_or_default()),
+            Self::WeirLimits | Self::WeirLimitsAgainst => |line| {
                 let record: Value = serde_json::from_str(line).unwrap_or_default();
-                record["usage"]["input"] == json!(INPUT_TOKENS)
-                    && record["usage"]["output"] == json!(OUTPUT_TOKENS)
-                    && record["ended"] == json!("complete")
-                    && record["time"]["first_token_ms"].is_number()
-                    && record["tenant"] == json!("acme")
+                let charged =
+                    [INPUT_TOKENS + OUTPUT_TOKENS, 1, INPUT_TOKENS + OUTPUT_TOKENS, INPUT_TOKENS + OUTPUT_TOKENS];
+                let passed = |(at, name): (usize, &str)| {
+                    let limit = &record["limits"][at];
+                    limit["name"] == json!(name)
+                        && limit["verdict"] == json!("pass")
+                        && limit["charged"] == json!(charged[at])
+                };
+                is_whole(&record) && LIMITS.into_iter().enumerate().all(passed)
             },
             // What ai_protocol_manager finds goes into typed metadata, which no access log shows.
             Self::Plain | Self::WasmNoop | Self::WasmCopy | Self::Lua | Self::AiProtocolManager => return Ok(()),
@@ -241,6 +291,15 @@ impl Variant {
         );
         Ok(())
     }
+}
+
+/// Whether a record has what is to be known of a call.
+fn is_whole(record: &Value) -> bool {
+    record["usage"]["input"] == json!(INPUT_TOKENS)
+        && record["usage"]["output"] == json!(OUTPUT_TOKENS)
+        && record["ended"] == json!("complete")
+        && record["time"]["first_token_ms"].is_number()
+        && record["tenant"] == json!("acme")
 }
 
 fn calls(served: &[(Coding, Served)], which: impl Fn(Coding) -> bool) -> u64 {

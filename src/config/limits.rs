@@ -29,7 +29,7 @@ pub struct Limit {
     /// What is counted. Default `tokens`. (`concurrency` and `tree` always count calls.)
     #[serde(default)]
     pub unit: Unit,
-    /// What a token counts, by its kind; for the unit `tokens`.
+    /// What a token counts, by its kind; for the units `tokens` and `cost`.
     #[serde(default)]
     pub weigh: Weigh,
     /// So much in a time.
@@ -74,7 +74,7 @@ impl Limit {
     pub(super) fn fits(&self) -> Result<(), String> {
         let Self { rate, budget, concurrency, tree, .. } = self;
         let kinds = [rate.is_some(), budget.is_some(), concurrency.is_some(), tree.is_some()];
-        let tokens = self.unit == Unit::Tokens && (rate.is_some() || budget.is_some());
+        let tokens = self.unit != Unit::Calls && (rate.is_some() || budget.is_some());
         let from_parent = budget.is_some_and(|b| b.from_parent);
         let wrong = [
             (
@@ -82,9 +82,17 @@ impl Limit {
                 "exactly one of `rate`, `budget`, `concurrency` and `tree` is wanted",
             ),
             (self.share.is_some() && rate.is_none(), "`share` is for a `rate`"),
+            (
+                rate.is_some_and(|r| r.burst.is_some_and(|b| b.milli() > r.limit.milli().saturating_mul(MAX_BURST))),
+                "`burst` is more than 100000 times `limit`",
+            ),
             (from_parent && !self.scope.contains(&Scope::Run), "`from_parent` is for a scope with `run`"),
             (tree.is_some() && self.max_wait_ms.ms() > 0, "no wait makes a tree less deep"),
-            (!tokens && self.on_exceeded != OnExceeded::Finish, "`on_exceeded` is for a `rate` or `budget` of tokens"),
+            (self.unit == Unit::Cost && self.weigh == Weigh::default(), "the unit `cost` wants prices in `weigh`"),
+            (
+                !tokens && self.on_exceeded != OnExceeded::Finish,
+                "`on_exceeded` is for a `rate` or `budget` of tokens or cost",
+            ),
             (
                 (1..self.scope.len()).any(|at| self.scope.iter().take(at).any(|s| self.scope.get(at) == Some(s))),
                 "a part of `scope` stands there twice",
@@ -126,11 +134,14 @@ pub enum Unit {
     Tokens,
     /// Calls.
     Calls,
+    /// Money, in millionths of a dollar: `weigh` has the prices of a million tokens in dollars, and `match` the models
+    /// that have them.
+    Cost,
 }
 
 /// What one token counts, by its kind: 0 to 1000, to three places. Reserved is before it is known what comes from a cache
 /// and what is reasoning: at `input` and `output`.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Weigh {
@@ -181,6 +192,10 @@ impl TryFrom<f64> for Weight {
     }
 }
 
+/// The largest burst, in times of the rate's `limit`. Of a rate per day such a bucket takes 270 years to fill, which is about as
+/// long as 64 bits of nanoseconds can tell.
+const MAX_BURST: u64 = 100_000;
+
 /// So much in a time: a token bucket (GCRA).
 #[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
@@ -190,7 +205,7 @@ pub struct Rate {
     pub limit: Amount,
     /// In which time.
     pub per: Per,
-    /// The most that may pass at once. Default: `limit`.
+    /// The most that may pass at once, at most 100,000 times `limit`. Default: `limit`.
     #[serde(default)]
     pub burst: Option<Amount>,
 }
@@ -444,8 +459,9 @@ pub struct Admission {
     /// Envoy's Wasm plugin config has `allow_on_headers_stop_iteration: true`: requests are held with their headers until
     /// their body is known, and a refused call never reaches the upstream. Istio's WasmPlugin cannot set it. Default false.
     pub hold_headers: bool,
-    /// The most of a body that is held to be decided, in bytes; a larger one is decided by what is known. Only with
-    /// `hold_headers`. Keep it below Envoy's buffer limit (1 MiB by default). Default 524,288.
+    /// The most of a body that is held together with its headers, in bytes. Of a larger call the upstream hears before all of it
+    /// is decided, as without `hold_headers`. Only with `hold_headers`. Keep it below Envoy's buffer limit (1 MiB by default).
+    /// Default 524,288.
     pub max_held_bytes: u32,
     /// The most calls that one worker keeps waiting; further ones are refused. Default 1000.
     pub max_waiting: u16,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::abi;
-use super::shell::{Action, Exchange, Root, Side, ask_for_ticks};
+use super::shell::{Action, Exchange, Root, Side};
 use super::turns::Due;
 
 #[cfg(target_os = "wasi")]
@@ -107,16 +107,15 @@ extern "C" fn proxy_on_tick(context: u32) {
     let Due { turns, renew } = root(context, Root::tick);
     // Where one had to go on waiting, those behind him would too.
     let mut stuck = Vec::new();
-    for (due, of) in turns {
-        if of.is_some_and(|of| stuck.contains(&of)) {
-            exchange(due, |e| {
-                e.wait_on(of);
-            });
+    for (due, place) in turns {
+        if let Some(place) = place.filter(|place| stuck.contains(&place.of)) {
+            exchange(due, |e| e.wait_on(place));
         } else if abi::set_effective_context(due) && !exchange(due, Exchange::tick) {
-            stuck.extend(of);
+            stuck.extend(place.map(|place| place.of));
         }
     }
-    ask_for_ticks();
+    abi::set_effective_context(context);
+    root(context, |root| root.ask_for_ticks());
     if renew {
         EXCHANGES.with(|table| table.try_borrow_mut().map(|mut t| t.values_mut().for_each(|e| e.renew())).ok());
     }

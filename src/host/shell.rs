@@ -49,7 +49,7 @@
 //! So neither flags nor details alone tell an aborted answer from a whole one: a client that resets with NO_ERROR looks
 //! like `via_upstream`. That no end was seen does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::abi::{self, Buffer, LocalResponse, Map};
@@ -61,6 +61,7 @@ use super::store::HostStore;
 use super::{pairs, turns};
 use crate::config::Config;
 use crate::metrics::{Id, Series};
+use crate::policies::limits::claim::Place;
 use crate::port::{Flow, Headers, Properties};
 use crate::report::Report;
 use crate::stream::{Gate, OwnAnswer, Stream, Watched};
@@ -85,8 +86,10 @@ pub enum Action {
     /// Pass it on.
     #[default]
     Continue = 0,
-    /// Keep it back.
+    /// Keep it back. Of a body, no more than the host's buffer takes: beyond it the client gets a 413.
     Pause = 1,
+    /// Keep a body back, and stop reading from the client when the buffer is full. For what is let go without more of it.
+    Hold = 2,
 }
 
 /// The properties of the host's current stream.
@@ -139,11 +142,29 @@ impl Plugin {
 /// The plugin in this VM. It lives as long as its configuration does.
 pub struct Root {
     plugin: Rc<Plugin>,
+    ticks: Rc<Ticks>,
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Self { plugin: Rc::new(Plugin::new(Config::default())) }
+        Self { plugin: Rc::new(Plugin::new(Config::default())), ticks: Rc::default() }
+    }
+}
+
+/// The ticks of one root. Each that calls wait under has its own: another's end with it.
+#[derive(Debug, Default)]
+struct Ticks {
+    /// The period that the host was asked for, in ms. Asking again puts the next tick off, so it is asked for once.
+    period_ms: Cell<u32>,
+}
+
+impl Ticks {
+    /// Has the host tick as often as there is something to do; calls to it are about the root or one of its exchanges.
+    fn ask(&self) {
+        let wanted = turns::period();
+        if self.period_ms.replace(wanted) != wanted {
+            abi::set_tick_period(wanted);
+        }
     }
 }
 
@@ -159,7 +180,7 @@ impl Root {
                 if self.plugin.worker.try_borrow().is_ok_and(|worker| worker.limiter.needs.leases) {
                     turns::expect_leases();
                 }
-                ask_for_ticks();
+                self.ticks.ask();
                 true
             }
             Err(reason) => {
@@ -171,7 +192,12 @@ impl Root {
 
     /// A new exchange under the config in force, by the host's number for it.
     pub fn exchange(&self, context: u32) -> Exchange {
-        Exchange::new(Rc::clone(&self.plugin), context)
+        Exchange::new(Rc::clone(&self.plugin), Rc::clone(&self.ticks), context)
+    }
+
+    /// Has the host tick as often as there is something to do.
+    pub fn ask_for_ticks(&self) {
+        self.ticks.ask();
     }
 
     /// Which exchanges have a turn, by the host's numbers for them.
@@ -226,6 +252,7 @@ enum Held {
 /// One HTTP exchange.
 pub struct Exchange {
     plugin: Rc<Plugin>,
+    ticks: Rc<Ticks>,
     /// The host's number for this exchange, by which a tick finds it again.
     context: u32,
     held: Held,
@@ -239,10 +266,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    fn new(plugin: Rc<Plugin>, context: u32) -> Self {
+    fn new(plugin: Rc<Plugin>, ticks: Rc<Ticks>, context: u32) -> Self {
         let config = plugin.worker.try_borrow().map(|w| Rc::clone(&w.config)).unwrap_or_default();
         Self {
             plugin,
+            ticks,
             context,
             held: Held::No,
             stream: Some(Stream::new(config)),
@@ -263,8 +291,12 @@ impl Exchange {
     /// A piece of a body, or its end alone (`size` zero): one read of the body and one of the clock, and none where the
     /// core does not want the body. Unwanted pieces are passed in silence; their end is told.
     pub fn body(&mut self, side: Side, size: usize, end: bool) -> Action {
-        if matches!(side, Side::Request) && self.keeps_back(size, end) {
-            return Action::Pause;
+        if let (Side::Request, Some(back)) = (side, self.keeps_back(size, end)) {
+            return back;
+        }
+        // Nothing follows what a cut put in, not even the end: the next tick breaks the answer off.
+        if matches!(side, Side::Response) && self.stream.as_ref().is_some_and(Stream::is_cut) {
+            return Action::Hold;
         }
         let Half { held, tunnel, ended } = *self.half(side);
         let Some(stream) = &mut self.stream else { return Action::Continue };
@@ -310,32 +342,41 @@ impl Exchange {
 
     /// Whether a piece of the request's body is not to be looked at now: the call waits, was answered, or is held until
     /// all of its body is here.
-    fn keeps_back(&mut self, size: usize, end: bool) -> bool {
+    fn keeps_back(&mut self, size: usize, end: bool) -> Option<Action> {
         match self.held {
-            Held::No => false,
-            Held::Waits { .. } | Held::Answered => true,
+            Held::No => None,
+            Held::Waits { .. } | Held::Answered => Some(Action::Hold),
             Held::UntilAsked => {
-                let Some(stream) = &self.stream else { return false };
+                let stream = self.stream.as_ref()?;
                 // The host shows all that it holds each time: it is read once, when it is whole or too much.
-                let wait = !end && size < stream.max_held();
                 self.request.held = true;
-                wait
+                (!end && size < stream.max_held()).then_some(Action::Pause)
             }
         }
     }
 
     /// A piece of the request's body was read: if all that counts is known, the limits are asked.
     fn body_asked(&mut self, end: bool, now: Nanos) -> Action {
-        let asked = self.held == Held::UntilAsked || end || self.stream.as_ref().is_some_and(Stream::is_asked);
-        if asked { self.ask(true, now) } else { Action::Continue }
+        let asked = end || self.stream.as_ref().is_some_and(Stream::is_asked);
+        // What is too large to be held goes on as if it had not been: its head is decided now, the rest when it is known.
+        if !(asked || self.held == Held::UntilAsked) {
+            return Action::Continue;
+        }
+        match self.ask(asked, now) {
+            Action::Pause => Action::Hold,
+            action => action,
+        }
     }
 
     /// Asks the limits, and does what they say.
     fn ask(&mut self, last: bool, now: Nanos) -> Action {
         let Some(stream) = &mut self.stream else { return Action::Continue };
         let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return Action::Continue };
-        let room = matches!(self.held, Held::Waits { .. })
-            || turns::waiting() < usize::from(worker.config.admission.max_waiting);
+        let waits = matches!(self.held, Held::Waits { .. });
+        let room = waits || turns::waiting() < usize::from(worker.config.admission.max_waiting);
+        if !waits {
+            stream.stands_behind(turns::lines());
+        }
         match stream.admit(&mut worker, &HostStore, last, room, now) {
             Gate::Open => {
                 if let Some(tokens) = stream.reserve() {
@@ -344,9 +385,9 @@ impl Exchange {
                 self.held = Held::No;
                 Action::Continue
             }
-            Gate::Wait { until, of } => {
-                turns::wait(self.context, until, of);
-                ask_for_ticks();
+            Gate::Wait { until, place } => {
+                turns::wait(self.context, until, place);
+                self.ticks.ask();
                 self.held = Held::Waits { last };
                 Action::Pause
             }
@@ -369,10 +410,7 @@ impl Exchange {
             Watched::Cut(bytes) => {
                 abi::replace_buffer(Buffer::ResponseBody, &bytes);
                 turns::end(self.context);
-                ask_for_ticks();
-            }
-            Watched::Drop => {
-                abi::replace_buffer(Buffer::ResponseBody, b"");
+                self.ticks.ask();
             }
         }
     }
@@ -393,8 +431,8 @@ impl Exchange {
     }
 
     /// It goes on waiting without being asked again.
-    pub fn wait_on(&mut self, of: Option<u64>) {
-        turns::wait(self.context, None, of.unwrap_or_default());
+    pub fn wait_on(&mut self, place: Place) {
+        turns::wait(self.context, None, place);
     }
 
     /// Makes what a long call holds good for longer.
@@ -421,7 +459,8 @@ impl Exchange {
         }
         self.request.tunnel = head.get("upgrade").is_some();
         let body_tells = !end && !self.request.tunnel && stream.wants_request_body();
-        let hold_headers = stream.holds_headers();
+        // Where Envoy passes `expect` on, the client sends its body when the upstream has heard of the call, not before.
+        let hold_headers = stream.holds_headers() && head.get("expect").is_none();
         if self.active.is_none()
             && let Ok(mut meter) = self.plugin.meter.try_borrow_mut()
             && let Some(id) = meter.active(stream.api())
@@ -472,13 +511,6 @@ impl Exchange {
         let report = stream.done(&mut worker, &HostProperties, &HostStore, began);
         drop(worker);
         self.plugin.emit(report, std::mem::take(&mut self.own_time), began);
-    }
-}
-
-/// Has the host tick as often as there is something to do.
-pub fn ask_for_ticks() {
-    if let Some(ms) = turns::period() {
-        abi::set_tick_period(ms);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 
+use crate::policies::limits::claim::Place;
 use crate::units::{Nanos, Span};
 
 /// How often calls that wait are looked at, in ms. Envoy makes 12 of it.
@@ -17,8 +18,8 @@ struct Waiter {
     context: u32,
     /// When its turn comes, if that is known.
     until: Option<Nanos>,
-    /// Who it is: they take turns.
-    of: u64,
+    /// Where it stands if it is not: calls in a line take turns by whose they are.
+    place: Place,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +27,6 @@ struct Turns {
     waiting: Vec<Waiter>,
     ending: Vec<u32>,
     renewed: Nanos,
-    period_ms: u32,
     leases: bool,
 }
 
@@ -37,8 +37,8 @@ thread_local! {
 /// What a tick has to do.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Exchanges whose turn it is, in this order; each with whose turn it takes.
-    pub turns: Vec<(u32, Option<u64>)>,
+    /// Exchanges whose turn it is, in this order; each with where it stands.
+    pub turns: Vec<(u32, Option<Place>)>,
     /// It is time to renew leases.
     pub renew: bool,
 }
@@ -55,8 +55,21 @@ pub fn waiting() -> usize {
 }
 
 /// A call waits from now on.
-pub fn wait(context: u32, until: Option<Nanos>, of: u64) {
-    with(|turns| turns.waiting.push(Waiter { context, until, of }));
+pub fn wait(context: u32, until: Option<Nanos>, place: Place) {
+    with(|turns| turns.waiting.push(Waiter { context, until, place }));
+}
+
+/// The lines in which calls wait that do not know their time.
+pub fn lines() -> Vec<u64> {
+    with(|turns| {
+        let mut lines: Vec<u64> = Vec::new();
+        for waiter in turns.waiting.iter().filter(|waiter| waiter.until.is_none()) {
+            if !lines.contains(&waiter.place.line) {
+                lines.push(waiter.place.line);
+            }
+        }
+        lines
+    })
 }
 
 /// A stream is to be ended at the next tick.
@@ -77,19 +90,15 @@ pub fn expect_leases() {
     with(|turns| turns.leases = true);
 }
 
-/// The period to ask the host for, in ms, if it is another than before; zero for none. A tick costs, so it only comes while
-/// there is something to do for it; and asking again puts the next one off, so it is asked for once.
-pub fn period() -> Option<u32> {
+/// The period that ticks are to have, in ms; zero for none. A tick costs, so it only comes while there is something to do for it.
+pub fn period() -> u32 {
     with(|turns| {
         let busy = !turns.waiting.is_empty() || !turns.ending.is_empty();
-        let wanted = match (busy, turns.leases) {
+        match (busy, turns.leases) {
             (true, _) => TURN_MS,
             (false, true) => (RENEW.0 / 1_000_000) as u32,
             (false, false) => 0,
-        };
-        let changed = wanted != turns.period_ms;
-        turns.period_ms = wanted;
-        changed.then_some(wanted)
+        }
     })
 }
 
@@ -111,20 +120,20 @@ pub fn due(now: Nanos) -> Due {
         let mut before: Vec<(u64, u32)> = Vec::new();
         let mut order: Vec<(Option<Nanos>, u32, Waiter)> = Vec::with_capacity(asking.len());
         for waiter in asking.drain(..) {
-            let rank = match before.iter_mut().find(|(of, _)| waiter.until.is_none() && *of == waiter.of) {
+            let rank = match before.iter_mut().find(|(of, _)| waiter.until.is_none() && *of == waiter.place.of) {
                 Some((_, count)) => {
                     *count += 1;
                     *count
                 }
                 None => {
-                    before.push((waiter.of, 0));
+                    before.push((waiter.place.of, 0));
                     0
                 }
             };
             order.push((waiter.until, rank, waiter));
         }
         order.sort_by_key(|(until, rank, _)| (until.is_none(), *until, *rank));
-        due.turns.extend(order.iter().map(|(until, _, w)| (w.context, until.is_none().then_some(w.of))));
+        due.turns.extend(order.iter().map(|(until, _, w)| (w.context, until.is_none().then_some(w.place))));
         due
     })
 }
@@ -145,12 +154,13 @@ mod tests {
             (6, Some(Nanos(1_001)), 8),
             (7, None, 7),
         ] {
-            wait(context, until, of);
+            wait(context, until, Place { line: 1, of });
         }
         end(9);
         forget(7);
         let order: Vec<u32> = due(now).turns.iter().map(|(context, _)| *context).collect();
         assert_eq!(order, [9, 5, 4, 1, 3, 2]);
+        assert!(lines().is_empty(), "whose time is known stands in none");
         assert_eq!(waiting(), 1, "the one whose time has not come");
         assert!(due(now).turns.is_empty());
     }

@@ -37,12 +37,22 @@ pub enum Taken {
 impl Rate {
     /// The time in which so much flows back in, rounded up.
     pub fn span(&self, amount: u64) -> Span {
+        // 128 bits are slow to divide where there are 64, and 32 in pointers. Mostly they are not needed.
+        if amount == self.amount {
+            return self.period;
+        }
+        if let Some(product) = amount.checked_mul(self.period.0) {
+            return Span(product.div_ceil(self.amount.max(1)));
+        }
         let span = (u128::from(amount) * u128::from(self.period.0)).div_ceil(u128::from(self.amount.max(1)));
         Span(u64::try_from(span).unwrap_or(u64::MAX))
     }
 
     /// What flows back in in this time, rounded down.
     pub fn amount(&self, span: Span) -> u64 {
+        if let Some(product) = span.0.checked_mul(self.amount) {
+            return product.checked_div(self.period.0.max(1)).unwrap_or(0);
+        }
         let amount = u128::from(span.0) * u128::from(self.amount) / u128::from(self.period.0.max(1));
         u64::try_from(amount).unwrap_or(u64::MAX)
     }
@@ -75,9 +85,10 @@ impl Rate {
         self.burst.saturating_sub(self.used(tat, now))
     }
 
-    /// What was taken and has not flowed back yet.
+    /// What was taken and has not flowed back yet, rounded up.
     pub fn used(&self, tat: u64, now: Nanos) -> u64 {
-        self.amount(self.until_full(tat, now))
+        let used = u128::from(self.until_full(tat, now).0) * u128::from(self.amount);
+        u64::try_from(used.div_ceil(u128::from(self.period.0.max(1)))).unwrap_or(u64::MAX)
     }
 
     /// When the bucket is full again, from now.
@@ -87,6 +98,10 @@ impl Rate {
 
     /// A TAT no farther ahead than burst and debt allow.
     fn sane(&self, tat: u64, now: Nanos) -> u64 {
+        // Within the debt alone it is, whatever the burst.
+        if tat <= now.0.saturating_add(MAX_DEBT.0) {
+            return tat;
+        }
         tat.min(now.0.saturating_add(self.span(self.burst).0).saturating_add(MAX_DEBT.0))
     }
 }

@@ -73,8 +73,12 @@ pub struct Learned {
 impl Learned {
     /// Tokens that a call will probably write.
     pub fn output(&self, keys: Keys) -> u64 {
-        let known = self.known(keys, |mean| mean.calls > 0.0);
-        known.map_or(PRIOR, |mean| mean.output.round() as u64)
+        self.known_output(keys).unwrap_or(PRIOR)
+    }
+
+    /// The same; nothing if no call was seen yet.
+    pub fn known_output(&self, keys: Keys) -> Option<u64> {
+        self.known(keys, |mean| mean.calls > 0.0).map(|mean| mean.output.round() as u64)
     }
 
     /// Tokens of the prompt in a body of so many bytes, of which nothing else is known yet.

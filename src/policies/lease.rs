@@ -26,8 +26,9 @@ pub struct Entry {
     leased: [u64; 2],
     /// The generation.
     generation: u32,
-    /// When it was last used.
-    touched: u64,
+    /// When it is forgotten, with all it used. It stands here and not only in the config, as any limit may look whether
+    /// the entry is free to take.
+    kept_until: u64,
 }
 
 /// What a total allows.
@@ -48,22 +49,27 @@ impl Entry {
             rest = after;
             Some(u64::from_le_bytes(*word))
         };
-        let (settled, now, before, touched) = (word(), word(), word(), word());
+        let (settled, now, before, kept_until) = (word(), word(), word(), word());
         let generation = rest.first_chunk::<4>().map(|g| u32::from_le_bytes(*g));
         let all = || {
             let leased = [now?, before?];
-            Some(Self { settled: settled?, leased, generation: generation?, touched: touched? })
+            Some(Self { settled: settled?, leased, generation: generation?, kept_until: kept_until? })
         };
         all().unwrap_or_default()
     }
 
     /// Writes it where it was read.
     pub fn write(&self, bytes: &mut [u8]) {
-        let Self { settled, leased: [now, before], generation, touched } = self;
-        let words = [settled, now, before, touched].into_iter().flat_map(|w| w.to_le_bytes());
+        let Self { settled, leased: [now, before], generation, kept_until } = self;
+        let words = [settled, now, before, kept_until].into_iter().flat_map(|w| w.to_le_bytes());
         for (byte, new) in bytes.iter_mut().zip(words.chain(generation.to_le_bytes())) {
             *byte = new;
         }
+    }
+
+    /// The generation of what is leased now. It may be one ahead of who asks: his reading of the clock is a little old.
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// What is used and leased.
@@ -72,16 +78,16 @@ impl Entry {
     }
 
     /// Whether it equals one that nobody ever used.
-    pub fn is_idle(&self, idle: Span, now: Nanos) -> bool {
+    pub fn is_idle(&self, now: Nanos) -> bool {
         let mut entry = *self;
         entry.roll(now);
-        entry.leased == [0, 0] && (entry.settled == 0 || now - Nanos(entry.touched) > idle)
+        entry.leased == [0, 0] && (entry.settled == 0 || now.0 > entry.kept_until)
     }
 
     /// Brings the generations up to now, and forgets what was idle for too long.
-    pub fn catch_up(&mut self, idle: Span, now: Nanos) {
+    pub fn catch_up(&mut self, now: Nanos) {
         self.roll(now);
-        if self.is_idle(idle, now) {
+        if self.is_idle(now) {
             *self = Self::default();
             self.generation = generation(now);
         }
@@ -92,6 +98,8 @@ impl Entry {
         match generation.wrapping_sub(self.generation) {
             0 => {}
             1 => self.leased = [0, self.leased[0]],
+            // Another worker read the clock a moment later and was here first: its generation has begun.
+            u32::MAX => return,
             _ => self.leased = [0, 0],
         }
         self.generation = generation;
@@ -99,29 +107,29 @@ impl Entry {
 
     /// Leases so much, if the total allows it.
     pub fn lease(&mut self, total: Total, cost: u64, now: Nanos) -> bool {
-        self.catch_up(total.idle, now);
+        self.catch_up(now);
         if self.used().saturating_add(cost) > total.amount {
             return false;
         }
         self.leased[0] = self.leased[0].saturating_add(cost);
-        self.touched = now.0;
+        self.kept_until = now.0.saturating_add(total.idle.0);
         true
     }
 
     /// Ends a lease of this generation: `actual` is used for good.
     pub fn settle(&mut self, total: Total, (leased, of): (u64, u32), actual: u64, now: Nanos) {
-        self.catch_up(total.idle, now);
+        self.catch_up(now);
         self.end(leased, of);
         self.settled = self.settled.saturating_add(actual);
-        self.touched = now.0;
+        self.kept_until = now.0.saturating_add(total.idle.0);
     }
 
     /// Makes a lease of this size and generation one of another size, good from now on.
     pub fn resize(&mut self, total: Total, (leased, of): (u64, u32), to: u64, now: Nanos) {
-        self.catch_up(total.idle, now);
+        self.catch_up(now);
         self.end(leased, of);
         self.leased[0] = self.leased[0].saturating_add(to);
-        self.touched = now.0;
+        self.kept_until = now.0.saturating_add(total.idle.0);
     }
 
     /// Takes back a lease that still binds.

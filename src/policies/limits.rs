@@ -10,13 +10,13 @@ pub mod rule;
 use crate::config::Config;
 use crate::config::limits::OnExceeded;
 use crate::policies::gcra::Taken;
-use crate::policies::lease::{self, Entry, Total, generation};
+use crate::policies::lease::{self, Entry, generation};
 use crate::policies::share::{self, Bucket};
 use crate::record::Usage;
 use crate::shared::table::{NoEntry, Table, Use};
 use crate::shared::{Change, Events, Store, agreed};
 use crate::units::{Nanos, Span};
-use claim::{Claim, Claims, Left, Verdict};
+use claim::{Claim, Claims, Left, Place, Verdict};
 use rule::{Caller, Counts, Kind, Rule, Size};
 
 /// The tables' names in the store. The number is the version of what lies there: another layout gets another one, so that
@@ -33,6 +33,9 @@ const MAX_SHARED: u32 = 4096;
 const MORE_PART: u64 = 4;
 const MORE_TOKENS: u64 = 64;
 
+/// What a call claimed too much of a limit is given back at once only where less than this part of the limit is left.
+const PLENTY: u64 = 2;
+
 /// What to tell a client to wait where nobody knows when a place will be free.
 const SOON: Span = Span(1_000_000_000);
 
@@ -44,6 +47,8 @@ pub struct Limiter {
     /// What they want to know of a call, beyond what is known anyway.
     pub needs: Needs,
     salt: Option<u64>,
+    /// Of the shared rates, the one that remembers its sharers longest.
+    memory: Option<share::Rate>,
     rates: Table,
     shared: Table,
     totals: Table,
@@ -120,6 +125,7 @@ impl Limiter {
             leases: any(|rule| rule.total().is_some()),
         };
         Self {
+            memory: rules.iter().filter_map(Rule::shared).max_by_key(share::Rate::memory),
             rules,
             needs,
             salt: None,
@@ -127,6 +133,17 @@ impl Limiter {
             shared: Table::of_large(SHARED, MAX_SHARED, share::SIZE),
             totals: Table::new(TOTALS, keys, lease::SIZE),
         }
+    }
+
+    /// The most bytes that values take in the store: of rates, of rates that are divided, of totals; zero for what no rule is.
+    pub fn max_bytes(&self) -> [usize; 3] {
+        let any = |of: fn(&Kind) -> bool| self.rules.iter().any(|rule| of(&rule.kind));
+        let tables = [
+            (&self.rates, any(|kind| matches!(kind, Kind::Rate(_)))),
+            (&self.shared, any(|kind| matches!(kind, Kind::Shared(..)))),
+            (&self.totals, any(|kind| matches!(kind, Kind::Budget(_) | Kind::InFlight(_) | Kind::Fanout(_)))),
+        ];
+        tables.map(|(table, used)| if used { table.max_bytes() } else { 0 })
     }
 
     /// Claims something of each limit that counts the call and is not claimed yet, and brings what is claimed to `size`; of
@@ -147,13 +164,16 @@ impl Limiter {
     fn decide(&self, claims: &mut Claims, question: &Question<'_>, books: &mut Books<'_>) -> Admit {
         let now = books.now;
         let before = claims.list.clone();
+        let lines = std::mem::take(&mut claims.lines);
+        // However many limits it waits for, one after another, it waits no longer than each of them allows.
+        let held = Span(claims.held.0.saturating_add(claims.since.map_or(0, |since| (now - since).0)));
         for (at, rule) in self.rules.iter().enumerate() {
             let waited = claims.waits.filter(|(rule, _)| *rule == at).map_or(Span(0), |(_, since)| now - since);
-            let may_wait = Span(rule.max_wait.0.saturating_sub(waited.0) * u64::from(question.room));
+            let may_wait = Span(rule.max_wait.0.saturating_sub(held.0) * u64::from(question.room));
             let claimed = match claims.list.iter_mut().find(|claim| claim.rule == at) {
                 Some(claim) => self.resize(rule, claim, question.size, may_wait, books),
                 None => {
-                    let Some((mut claim, claimed)) = self.first(at, rule, question, may_wait, books) else {
+                    let Some((mut claim, claimed)) = self.first(at, rule, question, (may_wait, &lines), books) else {
                         continue;
                     };
                     claim.waited = Span(claim.waited.0.saturating_add(waited.0));
@@ -171,7 +191,12 @@ impl Limiter {
         }
         self.watch(claims, question.size);
         let turn = claims.list.iter().map(|claim| claim.turn).max().unwrap_or(now);
-        if turn > now { Admit::Until(turn) } else { Admit::Pass }
+        if turn > now {
+            claims.since.get_or_insert(now);
+            return Admit::Until(turn);
+        }
+        (claims.held, claims.since) = (held, None);
+        Admit::Pass
     }
 
     /// A call's first claim of a rule, if that counts the call.
@@ -180,14 +205,17 @@ impl Limiter {
         at: usize,
         rule: &Rule,
         question: &Question<'_>,
-        may_wait: Span,
+        (may_wait, lines): (Span, &[u64]),
         books: &mut Books<'_>,
     ) -> Option<(Claim, Result<(), No>)> {
         let Question { caller, size, last, room: _ } = question;
         let mut claim = Claim {
             rule: at,
             key: 0,
-            sharer: rule.sharer(caller, self.salt.unwrap_or_default()),
+            sharer: match rule.kind {
+                Kind::Shared(..) => rule.sharer(caller, self.salt.unwrap_or_default()),
+                _ => 0,
+            },
             depth: caller.depth,
             taken: books.now,
             amount: 0,
@@ -204,13 +232,15 @@ impl Limiter {
             (Counts::No | Counts::Later, _) => return None,
             (Counts::Key(key), Some(_)) => {
                 claim.key = key;
+                // Nobody overtakes those who wait already.
+                if !lines.is_empty() && rule.has_lines() && lines.contains(&rule.place(&claim).line) {
+                    return Some(said(rule, claim, Err(No::Soon(SOON))));
+                }
                 self.claim(rule, &mut claim, rule.reserve(*size), may_wait, books)
             }
             (Counts::Missing | Counts::Key(_), _) => Err(No::Undecided { pass: !rule.closed }),
         };
-        let (verdict, claimed) = judged(rule, claimed);
-        claim.verdict = verdict;
-        Some((claim, claimed))
+        Some(said(rule, claim, claimed))
     }
 
     /// Gives back what was claimed just now, or all of it if the call has no more time to ask again.
@@ -224,10 +254,18 @@ impl Limiter {
     ) -> Admit {
         let again = matches!(no, No::Soon(_)) && may_wait > Span(0);
         for claim in &mut claims.list {
-            let had = before.iter().find(|b| b.rule == claim.rule).map_or(0, |b| b.amount);
-            self.reduce(claim, if again { had } else { 0 }, books);
+            let had = before.iter().find(|b| b.rule == claim.rule).filter(|_| again);
+            if had.is_none_or(|had| had.amount < claim.amount) {
+                self.reduce(claim, had.map_or(0, |had| had.amount), books);
+            }
+            if let Some(had) = had {
+                (claim.turn, claim.waited) = (had.turn, had.waited);
+            }
         }
         if again {
+            let waits = claims.list.iter().find(|claim| claim.rule == at).zip(self.rules.get(at));
+            claims.place = waits.map_or(Place::default(), |(claim, rule)| rule.place(claim));
+            claims.since.get_or_insert(books.now);
             claims.list.truncate(before.len());
             if claims.waits.is_none_or(|(rule, _)| rule != at) {
                 claims.waits = Some((at, books.now));
@@ -295,20 +333,20 @@ impl Limiter {
             }
             Kind::Budget(total) | Kind::InFlight(total) | Kind::Fanout(total) => {
                 let lease = (claim.amount, claim.generation);
-                let leased = self.total(total, claim.key, books, &mut |entry| {
+                let leased = self.total(claim.key, books, &mut |entry| {
                     let leased = entry.lease(total, more, now);
                     if leased {
                         // One lease of one generation, not two of two.
                         entry.resize(total, lease, lease.0, now);
                     }
-                    (leased, entry.used())
+                    (leased, entry.used(), entry.generation())
                 });
-                let (leased, used) = leased.map_err(|error| undecided(rule, error))?;
+                let (leased, used, generation) = leased.map_err(|error| undecided(rule, error))?;
                 claim.left = Some(Left { amount: total.amount.saturating_sub(used), reset: None });
                 if !leased {
                     return Err(if matches!(rule.kind, Kind::Budget(_)) { No::Never } else { No::Soon(SOON) });
                 }
-                claim.generation = generation(now);
+                claim.generation = generation;
             }
         }
         claim.amount = claim.amount.saturating_add(more);
@@ -330,24 +368,32 @@ impl Limiter {
             return Ok(());
         }
         let Some(more) = wanted.checked_sub(claim.amount) else {
-            self.reduce(claim, wanted, books);
+            // While most of the limit is left nobody misses it; it comes back when the call is over, and the store is
+            // asked once less.
+            if claim.left.is_none_or(|left| left.amount < rule.capacity() / PLENTY) {
+                self.reduce(claim, wanted, books);
+            }
             return Ok(());
         };
+        // A call whose turn has come does not queue again behind those who came after it, nor is it refused, for as much as its
+        // estimate missed: it takes that as any call does at its end. What is more than it waited for is another call.
+        if claim.waited > Span(0) && more <= claim.amount && matches!(rule.kind, Kind::Rate(_) | Kind::Shared(..)) {
+            if self.put_right(rule, claim, wanted, books).is_ok() {
+                claim.amount = wanted;
+            }
+            return Ok(());
+        }
         let (verdict, claimed) = judged(rule, self.claim(rule, claim, more, may_wait, books));
         claim.verdict = verdict;
         claimed
     }
 
-    /// Whose turn it is to get through a rule, by hash.
-    pub fn turn_of(&self, rule: usize, caller: &Caller<'_>) -> u64 {
-        self.rules.get(rule).map_or(0, |rule| rule.sharer(caller, 0))
-    }
-
     /// The claim of which the least part is left: what clients are told of.
     pub fn tightest<'a>(&'a self, claims: &'a Claims) -> Option<(&'a Rule, &'a Claim)> {
         let known = claims.list.iter().filter_map(|claim| Some((self.rules.get(claim.rule)?, claim, claim.left?)));
-        let part = |rule: &Rule, amount: u64| u128::from(amount) * 1_000_000 / u128::from(rule.capacity().max(1));
-        let tightest = known.min_by_key(|(rule, _, left)| part(rule, left.amount));
+        // Of a/b and c/d the smaller one, as a*d and c*b: without a division.
+        let product = |left: &Left, rule: &Rule| u128::from(left.amount) * u128::from(rule.capacity().max(1));
+        let tightest = known.min_by(|(rule, _, left), (than, _, is)| product(left, than).cmp(&product(is, rule)));
         tightest.map(|(rule, claim, _)| (rule, claim))
     }
 
@@ -412,7 +458,7 @@ impl Limiter {
                 Kind::Depth(_) => Ok(()),
                 Kind::Budget(total) | Kind::InFlight(total) | Kind::Fanout(total) => {
                     let lease = (reserved, claim.generation);
-                    self.total(total, claim.key, &mut books, &mut |entry| entry.settle(total, lease, actual, now))
+                    self.total(claim.key, &mut books, &mut |entry| entry.settle(total, lease, actual, now))
                 }
             };
             (claim.amount, claim.charged) = (0, actual);
@@ -427,8 +473,11 @@ impl Limiter {
         let done = match (rule.kind, rule.total()) {
             (_, Some(total)) => {
                 let lease = (claim.amount, claim.generation);
-                claim.generation = generation(now);
-                self.total(total, claim.key, books, &mut |entry| entry.resize(total, lease, to, now))
+                let resized = self.total(claim.key, books, &mut |entry| {
+                    entry.resize(total, lease, to, now);
+                    entry.generation()
+                });
+                resized.map(|generation| claim.generation = generation)
             }
             _ => self.put_right(rule, claim, to, books),
         };
@@ -486,7 +535,9 @@ impl Limiter {
     ) -> Result<T, NoEntry> {
         let mut result = None;
         let now = books.now;
-        let free = |bytes: &[u8]| share::is_idle(bytes, rate, now);
+        // As long as any limit remembers: the entry may be another one's.
+        let memory = self.memory.as_ref().unwrap_or(rate);
+        let free = |bytes: &[u8]| share::is_idle(bytes, memory, now);
         let mut change = |bytes: &mut [u8]| {
             let Some(mut bucket) = Bucket::over(bytes) else { return Change::Keep };
             result = Some(work(&mut bucket));
@@ -497,13 +548,7 @@ impl Limiter {
     }
 
     /// Works on the total of a key.
-    fn total<T>(
-        &self,
-        total: Total,
-        key: u64,
-        books: &mut Books<'_>,
-        work: &mut dyn FnMut(&mut Entry) -> T,
-    ) -> Result<T, NoEntry> {
+    fn total<T>(&self, key: u64, books: &mut Books<'_>, work: &mut dyn FnMut(&mut Entry) -> T) -> Result<T, NoEntry> {
         let mut result = None;
         let now = books.now;
         let mut change = |bytes: &mut [u8]| {
@@ -513,10 +558,17 @@ impl Limiter {
             entry.write(bytes);
             if entry == before { Change::Keep } else { Change::Write }
         };
-        let using = Use { free: &|bytes| Entry::read(bytes).is_idle(total.idle, now), change: &mut change };
+        let using = Use { free: &|bytes| Entry::read(bytes).is_idle(now), change: &mut change };
         self.totals.with(books.store, key, &mut books.events, using)?;
         result.ok_or(NoEntry::Broken)
     }
+}
+
+/// A claim with what its rule says of it.
+fn said(rule: &Rule, mut claim: Claim, claimed: Result<(), No>) -> (Claim, Result<(), No>) {
+    let (verdict, claimed) = judged(rule, claimed);
+    claim.verdict = verdict;
+    (claim, claimed)
 }
 
 /// What a rule that gave this says of the call, and whether the call goes on.

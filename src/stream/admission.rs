@@ -3,7 +3,7 @@
 use super::Stream;
 use crate::api::Api;
 use crate::policies::learned::{Keys, Learned, Lesson};
-use crate::policies::limits::claim::{Claims, Verdict};
+use crate::policies::limits::claim::{Claims, Place, Verdict};
 use crate::policies::limits::headers::{self, Header};
 use crate::policies::limits::rule::{Caller, Size};
 use crate::policies::limits::{Admit, Limiter, Question};
@@ -32,6 +32,11 @@ pub(super) struct Admission {
     came: u64,
     /// How large the call was taken to be.
     size: Size,
+    /// With how much known of it (`last`) it was asked already. Its size stands until more is known: who waits would
+    /// queue again for the rest.
+    sized: Option<bool>,
+    /// Under which its size is looked up and learned, once its model is known.
+    keys: Option<Keys>,
     /// It was let go with all that is known of it.
     pub(super) sent: bool,
     /// It was answered here.
@@ -61,8 +66,8 @@ pub enum Gate {
     Wait {
         /// When its turn comes, if that is known.
         until: Option<Nanos>,
-        /// Whose turn it is, by hash: those who wait take turns.
-        of: u64,
+        /// Where it stands if it is not.
+        place: Place,
     },
     /// It is answered here.
     Refuse(Box<OwnAnswer>),
@@ -84,8 +89,6 @@ pub enum Watched {
     Forward,
     /// It goes on as these bytes, and the exchange ends behind them.
     Cut(Vec<u8>),
-    /// The exchange has ended.
-    Drop,
 }
 
 impl Stream {
@@ -134,6 +137,11 @@ impl Stream {
         self.config.admission.max_held_bytes as usize
     }
 
+    /// Others wait in these lines already, before this call asks for the first time.
+    pub fn stands_behind(&mut self, lines: Vec<u64>) {
+        self.admission.claims.lines = lines;
+    }
+
     /// Asks the limits. `last` says that all is known that ever will be, `room` that one more call may wait.
     pub fn admit(&mut self, worker: &mut Worker, store: &dyn Store, last: bool, room: bool, now: Nanos) -> Gate {
         let Worker { limiter, learned, estimator, .. } = worker;
@@ -148,20 +156,25 @@ impl Stream {
             read if last && self.request.is_over() => read,
             read => read.max(self.admission.announced.unwrap_or(0)),
         };
-        let keys = Keys::of(self.tenant.as_deref(), model, self.admission.route.as_deref());
-        let size = Size {
-            input: learned
-                .input(keys, bytes)
-                .filter(|_| !(last && self.request.is_over()))
-                .unwrap_or_else(|| estimator.input(model.unwrap_or_default(), bytes)),
-            output: self.output_to_expect(learned, keys, asked.max_tokens),
+        let size = if self.admission.sized == Some(last) {
+            self.admission.size
+        } else {
+            let keys = Keys::of(self.tenant.as_deref(), model, self.admission.route.as_deref());
+            self.admission.keys = Some(keys).filter(|_| last);
+            Size {
+                input: learned
+                    .input(keys, bytes)
+                    .filter(|_| !(last && self.request.is_over()))
+                    .unwrap_or_else(|| estimator.input(model.unwrap_or_default(), bytes)),
+                output: self.output_to_expect(learned, keys, last),
+            }
         };
         let mut claims = std::mem::take(&mut self.admission.claims);
         let question = Question { caller: self.caller(), size, last, room };
         let admit = limiter.admit(&mut claims, &question, store, now);
-        let of = claims.waits.map_or(0, |(rule, _)| limiter.turn_of(rule, &question.caller));
+        let place = claims.place;
         self.admission.claims = claims;
-        self.admission.size = size;
+        (self.admission.size, self.admission.sized) = (size, Some(last));
         match admit {
             Admit::Pass => {
                 self.admission.sent = last;
@@ -169,8 +182,8 @@ impl Stream {
                 self.admission.watch = self.admission.claims.watch.filter(|_| last).map(bytes);
                 Gate::Open
             }
-            Admit::Until(turn) => Gate::Wait { until: Some(turn), of },
-            Admit::Again => Gate::Wait { until: None, of },
+            Admit::Until(turn) => Gate::Wait { until: Some(turn), place },
+            Admit::Again => Gate::Wait { until: None, place },
             Admit::Refuse(rule, after) => {
                 self.admission.refused = true;
                 Gate::Refuse(Box::new(self.own_answer(limiter, rule, after)))
@@ -200,10 +213,14 @@ impl Stream {
         }
     }
 
-    fn output_to_expect(&self, learned: &Learned, keys: Keys, most: Option<u64>) -> u64 {
+    fn output_to_expect(&self, learned: &Learned, keys: Keys, last: bool) -> u64 {
+        let most = self.request.asked().max_tokens.unwrap_or(u64::MAX);
         match self.asked.api {
             Api::Embeddings | Api::Other => 0,
-            _ => learned.output(keys).min(most.unwrap_or(u64::MAX)),
+            // A worker that has seen no call yet does not guess before the body says how much it may be, unless another filter
+            // is to ask now.
+            _ if !last && !self.config.filter_state.tokens => learned.known_output(keys).unwrap_or(0).min(most),
+            _ => learned.output(keys).min(most),
         }
     }
 
@@ -227,7 +244,7 @@ impl Stream {
             return Vec::new();
         }
         let Some((rule, claim)) = limiter.tightest(&admission.claims) else { return Vec::new() };
-        let mut headers = headers::left(rule, claim);
+        let mut headers = headers::remaining(rule, claim);
         headers.retain(|(name, _)| head.get(name).is_none());
         headers
     }
@@ -248,8 +265,7 @@ impl Stream {
             admission.seams = body.and_then(|body| body.events_apart()).map(Seams::new);
         }
         let rule = match (admission.cut, &mut admission.seams) {
-            (Cut::Done, _) => return Watched::Drop,
-            (Cut::No, seams) => {
+            (Cut::No | Cut::Done, seams) => {
                 if let Some(seams) = seams {
                     seams.pass(bytes);
                 }
@@ -298,7 +314,12 @@ impl Stream {
 
     /// The call is over and took this.
     pub(super) fn settle(&mut self, worker: &mut Worker, usage: &Usage, store: &dyn Store, now: Nanos) {
+        let is_cut = self.is_cut();
         let claims = &mut self.admission.claims;
+        // It was to be cut, but ended first, or came whole.
+        for claim in claims.list.iter_mut().filter(|claim| claim.verdict == Verdict::Cut && !is_cut) {
+            claim.verdict = Verdict::Warn;
+        }
         worker.limiter.settle(claims, usage, self.admission.sent, store, now);
     }
 
@@ -308,7 +329,8 @@ impl Stream {
         let wanted = !worker.limiter.rules.is_empty() || self.config.filter_state.tokens;
         let Some(output) = usage.output.filter(|_| wanted) else { return };
         let input = usage.input.zip(self.admission.announced);
-        worker.learned.learn(Keys::of(caller.tenant, caller.model, caller.route), Lesson { output, input });
+        let keys = || Keys::of(caller.tenant, caller.model, caller.route);
+        worker.learned.learn(self.admission.keys.unwrap_or_else(keys), Lesson { output, input });
     }
 
     /// For the record.

@@ -313,6 +313,7 @@ fn change(state: &mut State, id: u32, change: impl FnOnce(&mut Metric) -> Result
 }
 
 const COUNTER: u32 = 0;
+const GAUGE: u32 = 1;
 const HISTOGRAM: u32 = 2;
 
 #[unsafe(no_mangle)]
@@ -337,7 +338,11 @@ extern "C" fn proxy_record_metric(id: u32, value: u64) -> u32 {
                 metric.samples.push(value);
                 Ok(())
             }
-            _ => Err("what is no histogram is recorded"),
+            GAUGE => {
+                metric.value = value as i64;
+                Ok(())
+            }
+            _ => Err("a counter is recorded"),
         })
     })
 }

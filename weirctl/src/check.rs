@@ -1,5 +1,7 @@
 //! `weirctl check`: what is wrong with a config, by path, or what it will do, in plain sentences.
 
+mod limits;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -98,7 +100,8 @@ pub fn describe(config: &Config) -> Vec<String> {
         true => "Streamed OpenAI-like calls are made to report their tokens; the extra chunk is hidden from clients that did \
                  not ask for it."
             .into(),
-        false => "No request and no answer is changed.".to_owned(),
+        false if config.limits.is_empty() => "No request and no answer is changed.".to_owned(),
+        false => "No body is changed, but for streams that a limit cuts.".to_owned(),
     });
     said.push(match config.usage.estimate {
         true => "Where a provider reports no tokens they are estimated, and the record says so.".into(),
@@ -115,6 +118,7 @@ pub fn describe(config: &Config) -> Vec<String> {
         );
     }
     said.extend(config.slo.iter().enumerate().map(|(i, slo)| objective(i, slo)));
+    said.extend(limits::describe(config));
     said
 }
 
@@ -143,6 +147,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             said.push(format!("labels.max_{label}: with 0 and an empty labels.{label} all of them are `other`."));
         }
     }
+    said.extend(limits::warnings(config));
     said
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{check, corpus, demo, replay, run, schema, serve};
+use crate::{check, corpus, demo, limits, replay, run, schema, serve};
 
 /// Times and counts LLM calls in a stock Envoy.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Corpus(corpus::Args),
     /// Plays recorded answers through the core and prints the records.
     Replay(replay::Args),
+    /// What a limit would have done to recorded traffic: refused, held, used, and by how much it was exceeded.
+    Limits(limits::Arguments),
     /// Serves the embedded LLM upstream alone, for tests of clients.
     #[command(hide = true)]
     Upstream(serve::Arguments),
@@ -47,6 +49,7 @@ impl Cli {
             Command::Schema => schema::run(),
             Command::Corpus(arguments) => corpus::run(&arguments).map(code),
             Command::Replay(arguments) => replay::run(&arguments).map(|()| ExitCode::SUCCESS),
+            Command::Limits(arguments) => limits::run(&arguments).map(|()| ExitCode::SUCCESS),
             Command::Upstream(arguments) => serve::run(arguments),
         }
     }

@@ -1,8 +1,10 @@
-//! `weirctl demo`: weir in a real Envoy, with some hundred calls driven through it, and what Envoy then knows of them.
+//! `weirctl demo`: weir in a real Envoy, with some hundred calls driven through it, and what Envoy then knows of them; or
+//! another scenario.
 
 mod drive;
 mod figures;
 mod plan;
+mod storm;
 mod tables;
 
 use std::net::SocketAddr;
@@ -33,9 +35,15 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Arguments of `weirctl demo`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// How many calls to drive.
+    /// What happens.
+    #[arg(long, value_enum, default_value_t)]
+    scenario: Scenario,
+    /// How many calls to drive; for `formats`.
     #[arg(long, default_value_t = 400)]
     calls: usize,
+    /// How long it lasts; for `storm`.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(5..=600))]
+    seconds: u32,
     /// Another seed, other calls.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -50,11 +58,28 @@ pub struct Arguments {
     listen: SocketAddr,
 }
 
+/// What a demo shows.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Scenario {
+    /// Calls in all formats, with everything that goes wrong in real life, and what is then known of them.
+    #[default]
+    Formats,
+    /// 99 users and a run that fans out over 47 callers on one limit, divided fairly and not.
+    Storm,
+}
+
 /// Runs the demo.
 ///
 /// # Errors
 /// The filter does not build, Envoy cannot be brought or started, or the calls do not get through to it.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    match arguments.scenario {
+        Scenario::Formats => formats(arguments),
+        Scenario::Storm => storm::run(arguments),
+    }
+}
+
+fn formats(arguments: &Arguments) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = stop::signal(&runtime);
     let demo = match Demo::start(arguments.listen)? {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod corpus;
 pub mod demo;
 pub mod envoy;
+pub mod limits;
 pub mod paths;
 pub mod play;
 pub mod prometheus;

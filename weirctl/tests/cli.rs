@@ -287,3 +287,26 @@ fn the_demo_shows_what_envoy_counted() {
     assert!(!text.contains("sk-demo-key"), "no key reaches a record");
     assert!(!text.contains("How much water"), "no prompt reaches a record");
 }
+
+#[test]
+fn in_the_demos_storm_no_user_is_refused_where_the_limit_is_shared() {
+    let told = weirctl(&["demo", "--scenario", "storm", "--seconds", "8", "--json"]);
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told: Value = serde_json::from_str(&stdout(&told)).unwrap();
+    for side in ["share_off", "share_on"] {
+        let side = &told[side];
+        let number = |key: &str| side[key].as_u64().unwrap_or_else(|| panic!("{key}: {told:#}"));
+        let [calls, refused, run_calls, run_refused] =
+            ["users_calls", "users_refused", "run_calls", "run_refused"].map(number);
+        // Whatever the machine's pace: each call is in the log and in the stats, and nothing but limits ended one.
+        let in_stats = |verdict: &str| side["in_stats"][verdict].as_u64().unwrap_or(0);
+        assert_eq!(number("failed"), 0, "{told:#}");
+        assert_eq!(number("in_access_log"), calls + run_calls + run_refused, "{told:#}");
+        assert_eq!(in_stats("pass"), calls - refused + run_calls, "{told:#}");
+        assert_eq!(in_stats("refuse"), refused + run_refused, "{told:#}");
+        assert!(calls > 100 && run_calls > 20, "{told:#}");
+    }
+    let on = &told["share_on"];
+    assert_eq!((&on["users_refused"], &on["users_hit"]), (&json!(0), &json!(0)), "{told:#}");
+    assert!(on["jain"].as_f64().unwrap() >= 0.99, "{told:#}");
+}

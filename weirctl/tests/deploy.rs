@@ -13,6 +13,7 @@ use weirctl::envoy::{Envoy, Launch, binary, wasm};
 use weirctl::upstream::{Options, Upstream};
 
 const STANDALONE: &str = "envoy/standalone/envoy.yaml";
+const LIMITS: &str = "envoy/limits/envoy.yaml";
 const OTEL: &str = "envoy/otel/envoy.yaml";
 const ECDS: &str = "envoy/ecds/envoy.yaml";
 const GLOBAL: &str = "envoy/global-limits/envoy.yaml";
@@ -41,7 +42,7 @@ fn samples(envoy: &Envoy, metric: &str) -> Vec<String> {
 #[test]
 fn envoy_finds_every_bootstrap_valid_as_it_stands() {
     let stage = deploy::stage(&wasm::build().unwrap());
-    for bootstrap in [STANDALONE, OTEL, ECDS, GLOBAL] {
+    for bootstrap in [STANDALONE, LIMITS, OTEL, ECDS, GLOBAL] {
         let run = Command::new(binary::bring().unwrap())
             .args(["--mode", "validate", "--config-path", bootstrap])
             .current_dir(stage.path())
@@ -93,6 +94,32 @@ fn standalone_logs_the_record_and_counts_by_label() {
         let count: u64 = slos.iter().filter(|s| s.contains(&label)).map(|s| last_number(s)).sum();
         assert_eq!(count, counted, "{slo} in {slos:#?}");
     }
+}
+
+#[test]
+fn limits_hold_each_user_to_its_calls_and_say_so() {
+    let stage = deploy::stage(&wasm::build().unwrap());
+    let upstream = upstream();
+    let envoy = start(&deploy::bootstrap(LIMITS, stage.path(), |_| upstream.address()));
+    let call = |user| {
+        post(envoy.address(), "/v1/chat/completions", &[("x-tenant", "acme"), ("x-user", user)], &chat("gpt-4o"))
+    };
+    // One comes back every half second.
+    let statuses: Vec<_> = (0..30).map(|_| call("ada").0).collect();
+    let refused = statuses.iter().filter(|status| **status == 429).count();
+    assert!(statuses.starts_with(&[200; 20]) && (1..=10).contains(&refused), "{statuses:?}");
+    assert_eq!(call("bob").0, 200, "another user has calls of his own");
+    let of = |labels: &[&str]| {
+        let counts = samples(&envoy, "weir_limit_total");
+        let fits = counts.iter().filter(|sample| labels.iter().all(|label| sample.contains(label)));
+        fits.map(|sample| last_number(sample)).sum::<u64>()
+    };
+    let counted = eventually("the refusals' counts", || {
+        let count = of(&[r#"limit="user-rpm""#, r#"verdict="refuse""#]);
+        (count > 0).then_some(count)
+    });
+    assert_eq!(counted, refused as u64);
+    assert_eq!(of(&[r#"limit="tenant-tpm""#, r#"verdict="refuse""#]), 0);
 }
 
 fn last_number(sample: &str) -> u64 {

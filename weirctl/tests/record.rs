@@ -72,7 +72,9 @@ fn full() -> Record {
     }
 }
 
+/// The keys of objects, and of objects in lists.
 fn paths(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
+    value.as_array().into_iter().flatten().for_each(|element| paths(prefix, element, into));
     for (key, value) in value.as_object().into_iter().flatten() {
         let path = format!("{prefix}{key}");
         paths(&format!("{path}."), value, into);

@@ -19,6 +19,8 @@ fn page() -> Vec<Sample> {
         "identity": {"tenant": [{"header": "x-team"}]},
         "timing": {"stall_ms": 20},
         "slo": [{"name": "quick", "first_token_ms": 60_000, "objective": 0.5}],
+        "limits": [{"name": "turns", "scope": ["tenant"], "unit": "calls", "max_wait_ms": 1000,
+            "rate": {"limit": 4, "per": "second", "burst": 1}}],
     });
     let bootstrap = Bootstrap {
         filters: vec![WeirFilter::new(&wasm::build().unwrap()).config(config).to_json()],
@@ -44,7 +46,8 @@ fn page() -> Vec<Sample> {
     loop {
         let samples = parse(&envoy.admin().get("/stats/prometheus?filter=weir_").unwrap());
         let counted = |name: &str| samples.iter().filter(|s| s.name == name).map(|s| s.value).sum::<f64>();
-        if counted("weir_calls_total") >= CALLS && counted("weir_call_ms_count") >= CALLS {
+        let all = ["weir_calls_total", "weir_call_ms_count", "weir_limit_total"];
+        if all.iter().all(|name| counted(name) >= CALLS) && counted("weir_limit_wait_ms_count") > 0.0 {
             return samples;
         }
         assert!(begun.elapsed() < Duration::from_secs(30), "not counted after half a minute:\n{samples:#?}");
@@ -74,9 +77,7 @@ fn every_metric_has_the_labels_and_buckets_of_the_table() {
             Shared::None => BTreeSet::new(),
         };
         wanted.extend(metric.own.map(|(label, _)| label));
-        if metric.name == "weir_slo_total" {
-            wanted.insert("slo");
-        }
+        wanted.extend(stats::from_config(metric.name));
         for sample in page.iter().filter(|sample| names(metric).contains(&sample.name)) {
             seen.insert(metric.name);
             let mut has: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
@@ -103,9 +104,9 @@ fn every_metric_has_the_labels_and_buckets_of_the_table() {
             assert_eq!(bounds, table, "{}", metric.name);
         }
     }
-    // What these calls cannot leave behind: an unread event. All the rest is there.
+    // What these calls cannot leave behind: an unread event, a store that has no room. All the rest is there.
     let missing: Vec<_> = METRICS.iter().map(|m| m.name).filter(|name| !seen.contains(name)).collect();
-    assert!(missing.iter().all(|name| *name == "weir_unread_total"), "{missing:?}");
+    assert!(missing.iter().all(|name| ["weir_unread_total", "weir_store_total"].contains(name)), "{missing:?}");
 }
 
 #[test]

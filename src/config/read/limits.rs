@@ -25,7 +25,7 @@ macro_rules! choices {
 choices! {
     Scope { "tenant" => Tenant, "user" => User, "run" => Run, "model" => Model, "route" => Route, "tool" => Tool }
     Sharer { "tenant" => Tenant, "user" => User, "run" => Run }
-    Unit { "tokens" => Tokens, "calls" => Calls }
+    Unit { "tokens" => Tokens, "calls" => Calls, "cost" => Cost }
     Per { "second" => Second, "minute" => Minute, "hour" => Hour, "day" => Day }
     OnExceeded { "finish" => Finish, "warn" => Warn, "cut" => Cut }
     Mode { "enforce" => Enforce, "shadow" => Shadow }

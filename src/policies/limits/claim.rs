@@ -73,6 +73,15 @@ pub struct Claim {
     pub left: Option<Left>,
 }
 
+/// Where a call stands that waits for a limit without a place in it, both by hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The line: who comes new goes behind those who stand in it.
+    pub line: u64,
+    /// Whose call it is, within the line: they take turns.
+    pub of: u64,
+}
+
 /// All that a call holds.
 #[derive(Debug, Default)]
 pub struct Claims {
@@ -82,6 +91,14 @@ pub struct Claims {
     pub events: Events,
     /// Which rule the call waits for without a place, and since when.
     pub waits: Option<(usize, Nanos)>,
+    /// Where it stands then.
+    pub place: Place,
+    /// Lines in which others stand already; none for a call whose turn it is to ask.
+    pub lines: Vec<u64>,
+    /// Since when it has been held, if it is.
+    pub since: Option<Nanos>,
+    /// How long it was held before.
+    pub held: Span,
     /// Tokens of the answer from which on the claims have to be looked at again.
     pub watch: Option<u64>,
 }

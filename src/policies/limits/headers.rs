@@ -12,31 +12,43 @@ use crate::units::Span;
 /// A header.
 pub type Header = (&'static str, String);
 
-/// What is left of a limit.
+/// A limit, and what is left of it: for who is refused.
 pub fn left(rule: &Rule, claim: &Claim) -> Vec<Header> {
-    let Some(left) = claim.left else { return Vec::new() };
-    let (quota, window) = rule.policy();
-    let remaining = rule.whole(left.amount);
-    let mut policy = named(&rule.name);
-    number(&mut policy, ";q=", quota);
-    if let Some(window) = window {
-        number(&mut policy, ";w=", window);
+    let mut headers = remaining(rule, claim);
+    if !headers.is_empty() {
+        let (quota, window) = rule.policy();
+        let mut policy = named(&rule.name);
+        number(&mut policy, ";q=", quota);
+        if let Some(window) = window {
+            number(&mut policy, ";w=", window);
+        }
+        headers.insert(0, ("ratelimit-policy", policy));
     }
+    headers
+}
+
+/// What is left of a limit: for who passes. Without its policy, which is the same each time: a header more is a microsecond
+/// more.
+pub fn remaining(rule: &Rule, claim: &Claim) -> Vec<Header> {
+    let Some(left) = claim.left else { return Vec::new() };
+    let (quota, _) = rule.policy();
+    let remaining = rule.whole(left.amount);
     let mut limit = named(&rule.name);
     number(&mut limit, ";r=", remaining);
     if let Some(reset) = left.reset {
         number(&mut limit, ";t=", seconds(reset));
     }
-    let [quota_name, remaining_name, reset_name] = match rule.counts_tokens() {
-        true => ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-        false => ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+    let mut headers = Vec::with_capacity(5);
+    headers.push(("ratelimit", limit));
+    let [quota_name, remaining_name, reset_name] = match (rule.counts_in_flight(), rule.unit) {
+        (false, Unit::Tokens) => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
+        // OpenAI has no word for money.
+        (false, Unit::Cost) => return headers,
+        _ => ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
     };
-    let mut headers = vec![
-        ("ratelimit-policy", policy),
-        ("ratelimit", limit),
-        (quota_name, quota.to_string()),
-        (remaining_name, remaining.to_string()),
-    ];
+    headers.extend([(quota_name, quota.to_string()), (remaining_name, remaining.to_string())]);
     headers.extend(left.reset.map(|reset| (reset_name, duration(reset))));
     headers
 }
@@ -83,11 +95,4 @@ fn duration(span: Span) -> String {
     number(&mut out, "", whole % 60);
     out.push('s');
     out
-}
-
-impl Rule {
-    /// Whether it counts tokens, not calls.
-    fn counts_tokens(&self) -> bool {
-        self.unit == Unit::Tokens && (self.policy().1.is_some() || self.is_budget())
-    }
 }

@@ -6,6 +6,7 @@ use crate::config::limits::{self as config, OnExceeded, Scope, Sharer, Unit, Wit
 use crate::config::{Match, fits};
 use crate::policies::gcra::Rate;
 use crate::policies::lease::Total;
+use crate::policies::limits::claim::{Claim, Place};
 use crate::policies::share;
 use crate::record::Usage;
 use crate::units::Span;
@@ -252,6 +253,23 @@ impl Rule {
         hash.finish()
     }
 
+    /// Whether those who wait for it ask again and again, without knowing their time.
+    pub fn has_lines(&self) -> bool {
+        matches!(self.kind, Kind::Shared(..) | Kind::InFlight(_) | Kind::Fanout(_))
+    }
+
+    /// Where a call with this claim waits for it. Of a limit that is shared, each sharer has a line of its own: who is inside its
+    /// share does not wait for those above it.
+    pub fn place(&self, claim: &Claim) -> Place {
+        let hash = |sharer: Option<u64>| {
+            let mut hash = DefaultHasher::new();
+            (claim.key, sharer).hash(&mut hash);
+            hash.finish()
+        };
+        let of = hash(Some(claim.sharer));
+        Place { line: if matches!(self.kind, Kind::Shared(..)) { of } else { hash(None) }, of }
+    }
+
     /// The most that one call can take at once, in what the limit counts.
     pub fn capacity(&self) -> u64 {
         match self.kind {
@@ -269,7 +287,7 @@ impl Rule {
         let wanted = match (self.kind, self.unit) {
             (Kind::InFlight(_) | Kind::Fanout(_) | Kind::Depth(_), _) => 1,
             (_, Unit::Calls) => 1000,
-            (_, Unit::Tokens) => {
+            (_, Unit::Tokens | Unit::Cost) => {
                 let sum = size.input.saturating_mul(input).saturating_add(size.output.saturating_mul(output));
                 // A call that counts nothing yet counts as one token: none passes an empty bucket.
                 sum.max(1000)
@@ -283,7 +301,7 @@ impl Rule {
         match (self.kind, self.unit) {
             (Kind::InFlight(_) | Kind::Fanout(_) | Kind::Depth(_), _) => 0,
             (_, Unit::Calls) => 1000,
-            (_, Unit::Tokens) => {
+            (_, Unit::Tokens | Unit::Cost) => {
                 let of = |tokens: Option<u64>| tokens.unwrap_or(0);
                 let (read, write, reasoning) = (of(usage.cache_read), of(usage.cache_write), of(usage.reasoning));
                 let parts = [
@@ -305,9 +323,9 @@ impl Rule {
         amount.saturating_sub(input.saturating_mul(prompt)).checked_div(output).unwrap_or(u64::MAX)
     }
 
-    /// Whether it is a total that does not flow back.
-    pub fn is_budget(&self) -> bool {
-        matches!(self.kind, Kind::Budget(_))
+    /// Whether it counts calls, whatever its unit.
+    pub fn counts_in_flight(&self) -> bool {
+        matches!(self.kind, Kind::InFlight(_) | Kind::Fanout(_) | Kind::Depth(_))
     }
 
     /// What a total allows, if it is one.
@@ -316,6 +334,11 @@ impl Rule {
             Kind::Budget(total) | Kind::InFlight(total) | Kind::Fanout(total) => Some(total),
             Kind::Rate(_) | Kind::Shared(..) | Kind::Depth(_) => None,
         }
+    }
+
+    /// The rate that is divided, if one is.
+    pub fn shared(&self) -> Option<share::Rate> {
+        if let Kind::Shared(rate, _) = self.kind { Some(rate) } else { None }
     }
 
     /// The limit as clients know it: how much, and in how many seconds.

@@ -49,7 +49,7 @@ pub fn text(figures: &Figures) -> String {
 }
 
 /// A line around the headings and one at the end, nothing between rows and columns.
-const LINES: TableStyle = TableStyle::new()
+pub(super) const LINES: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));

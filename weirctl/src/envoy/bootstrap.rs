@@ -58,7 +58,8 @@ pub enum AccessLog {
     /// To a file: the record and nothing else (`-` where there is none).
     Records(PathBuf),
     /// To a file: an object; the record stands in `record`, as a string, beside what Envoy itself knows: `method`,
-    /// `path`, `code`, `details`, `flags`, `route`, `bytes`, `case` (the request's `x-case` header) and `protocol`.
+    /// `path`, `code`, `details`, `flags`, `route`, `bytes`, `case` (the request's `x-case` header), `protocol` and `start`
+    /// (seconds since the epoch, as a string).
     Json(PathBuf),
 }
 
@@ -248,6 +249,7 @@ impl AccessLog {
                     "flags": "%RESPONSE_FLAGS%",
                     "bytes": "%BYTES_SENT%",
                     "record": RECORD,
+                    "start": "%START_TIME(%s.%3f)%",
                 }}),
             ),
         };

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 use weir::metrics::{Kind, METRICS};
 
-/// The labels that all metrics may have, and the one of the objectives.
-const COMMON: [&str; 5] = ["model", "route", "tenant", "api", "slo"];
+/// The labels that all metrics may have, and those whose values come from the config: of objectives and of limits.
+const COMMON: [&str; 7] = ["model", "route", "tenant", "api", "slo", "limit", "key"];
 
 /// All of weir's label names, each once.
 pub fn labels() -> Vec<&'static str> {

@@ -24,7 +24,16 @@ const EXAMPLE: &str = r#"{
   },
   "labels": {"models": ["gpt-4o", "claude-sonnet-4-5"], "max_models": 20},
   "timing": {"stall_ms": 2000},
-  "slo": [{"name": "interactive", "match": {"model": "gpt-*"}, "first_token_ms": 2000, "objective": 0.99}]
+  "slo": [{"name": "interactive", "match": {"model": "gpt-*"}, "first_token_ms": 2000, "objective": 0.99}],
+  "limits": [
+    {
+      "name": "tokens-per-minute", "scope": ["tenant"], "share": {"of": "user"}, "max_wait_ms": 2000,
+      "rate": {"limit": 200000, "per": "minute"}, "weigh": {"cache_read": 0.1, "output": 4}
+    },
+    {"name": "run-budget", "scope": ["run"], "budget": {"limit": 2000000}, "on_exceeded": "cut"},
+    {"name": "in-flight", "scope": ["tenant", "user"], "concurrency": 20},
+    {"name": "tree", "scope": ["run"], "tree": {"max_depth": 4, "max_fanout": 16}}
+  ]
 }"#;
 
 #[test]
@@ -96,6 +105,10 @@ fn kind(schema: &Value, value: &Value) -> String {
         }
         return kind(schema, definition);
     }
+    // A section that may be left out.
+    if let Some(forms) = value["anyOf"].as_array() {
+        return kind(schema, &forms[0]);
+    }
     let type_ = value["type"].as_str().or_else(|| value["type"][0].as_str()).unwrap_or_default();
     match type_ {
         "array" => format!("list of {}", kind(schema, &value["items"])),
@@ -110,10 +123,14 @@ fn kind(schema: &Value, value: &Value) -> String {
             (Some(least), None) => format!("whole number from {least}"),
             (None, None) => "whole number".to_owned(),
         },
-        "number" => match (value["exclusiveMinimum"].as_f64(), value["exclusiveMaximum"].as_f64()) {
-            (Some(least), Some(most)) => format!("number between {least} and {most}"),
-            _ => "number".to_owned(),
-        },
+        "number" => {
+            let bounds = |least: &str, most: &str| Some((value[least].as_f64()?, value[most].as_f64()?));
+            match (bounds("exclusiveMinimum", "exclusiveMaximum"), bounds("minimum", "maximum")) {
+                (Some((least, most)), _) => format!("number between {least} and {most}"),
+                (None, Some((least, most))) => format!("number, {least} to {most}"),
+                (None, None) => "number".to_owned(),
+            }
+        }
         _ => panic!("a value that this page does not know: {value}"),
     }
 }

@@ -1,6 +1,7 @@
 //! docs/metrics.md, from the table of metrics.
 
 use weir::metrics::{Kind, METRICS, Metric, Shared};
+use weirctl::envoy::stats;
 
 use crate::support::committed;
 
@@ -21,6 +22,10 @@ needs `stats_config` of [`envoy/stats.yaml`](../envoy/stats.yaml) in its bootstr
 All are bounded: values that the config names always pass, others up to a cap (`labels` in [config.md](config.md)) and only from a call
 that an upstream answered with success; the rest are `other`. A call without the fact has `none`. Characters that a model's name
 does not have become `_`, and a value is cut at 64 bytes.
+
+`slo` and `limit` are names in the config; a `tree` of both kinds is two limits, `x.depth` and `x.fanout`. `key` says whose part of a
+limit it is, by the values of its `scope` with `/` between them: of the first 16 that a worker meets, and only of limits whose scope
+has nothing but tenant, model and route.
 
 Histograms carry whole numbers in the unit of their name. A histogram `x` gives `x_bucket`, `x_sum` and `x_count` in Prometheus;
 `weir_inter_token_ms` does too, though it is made of counters (a stream has hundreds of gaps). Times begin when the request was
@@ -85,9 +90,8 @@ fn labels(metric: &Metric) -> String {
         Shared::None => &[],
     };
     let own = metric.own.map(|(label, _)| label);
-    // An objective's name comes from the config.
-    let slo = (metric.name == "weir_slo_total").then_some("slo");
-    let all: Vec<_> = shared.iter().copied().chain(slo).chain(own).map(|label| format!("`{label}`")).collect();
+    let named = stats::from_config(metric.name).iter().copied();
+    let all: Vec<_> = shared.iter().copied().chain(named).chain(own).map(|label| format!("`{label}`")).collect();
     all.join(" ")
 }
 

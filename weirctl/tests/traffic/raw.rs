@@ -1,6 +1,6 @@
 //! An HTTP/1.1 upstream that sends what a test tells it to, byte for byte and write for write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -66,6 +66,10 @@ pub struct Seen {
 struct Shared {
     scripts: Mutex<HashMap<String, Arc<[Step]>>>,
     seen: Mutex<HashMap<String, Seen>>,
+    /// The cases in the order in which their requests were whole.
+    order: Mutex<Vec<String>>,
+    /// The cases whose other side closed the connection before the script's end.
+    left: Mutex<HashSet<String>>,
 }
 
 /// A running upstream.
@@ -100,6 +104,16 @@ impl Raw {
     pub fn seen(&self, case: &str) -> Option<Seen> {
         self.shared.seen.lock().unwrap().get(case).cloned()
     }
+
+    /// The cases whose requests came whole, in this order.
+    pub fn order(&self) -> Vec<String> {
+        self.shared.order.lock().unwrap().clone()
+    }
+
+    /// Whether the other side closed the connection while there was something to send, or [`Step::Gone`] waited for that.
+    pub fn was_left(&self, case: &str) -> bool {
+        self.shared.left.lock().unwrap().contains(case)
+    }
 }
 
 fn serve(socket: &TcpStream, shared: &Shared) -> Option<()> {
@@ -121,6 +135,9 @@ fn serve(socket: &TcpStream, shared: &Shared) -> Option<()> {
             seen.whole = body(&mut reader, &seen.head, &mut seen.body).is_some();
         }
         shared.seen.lock().unwrap().insert(case.clone(), seen.clone());
+        if seen.whole {
+            shared.order.lock().unwrap().push(case.clone());
+        }
         for step in steps.iter() {
             match step {
                 Step::Early => {}
@@ -128,12 +145,20 @@ fn serve(socket: &TcpStream, shared: &Shared) -> Option<()> {
                     seen.whole = body(&mut reader, &seen.head, &mut seen.body).is_some();
                     shared.seen.lock().unwrap().insert(case.clone(), seen.clone());
                 }
-                Step::Send(bytes) => (&*socket).write_all(bytes).ok()?,
+                Step::Send(bytes) => {
+                    if (&*socket).write_all(bytes).is_err() {
+                        shared.left.lock().unwrap().insert(case);
+                        return None;
+                    }
+                }
                 Step::Until(gate, bytes) => gate.wait(*bytes),
                 Step::Wait(time) => std::thread::sleep(*time),
                 Step::Reset => return reset(socket),
                 Step::Close => return None,
-                Step::Gone => drop(std::io::copy(&mut reader, &mut std::io::sink())),
+                Step::Gone => {
+                    drop(std::io::copy(&mut reader, &mut std::io::sink()));
+                    shared.left.lock().unwrap().insert(case.clone());
+                }
                 Step::Echo => {
                     let mut piece = [0; 4096];
                     loop {

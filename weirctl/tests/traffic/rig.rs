@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -34,19 +34,46 @@ pub struct Setup {
     pub buffer: Option<u32>,
     /// The upstream's address, if it is no raw one.
     pub upstream: Option<SocketAddr>,
+    pub workers: u32,
+    /// The filter comes from a file that Envoy watches: see [`Rig::replace`].
+    pub watched: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { weir: Some(json!({})), hold_headers: false, h2: false, buffer: Some(1 << 20), upstream: None }
+        Self {
+            weir: Some(json!({})),
+            hold_headers: false,
+            h2: false,
+            buffer: Some(1 << 20),
+            upstream: None,
+            workers: 1,
+            watched: false,
+        }
     }
+}
+
+/// The file that is watched.
+const RESOURCE: &str = "weir.json";
+const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+fn filter(wasm: &Path, config: &Value, hold_headers: bool) -> Value {
+    WeirFilter { hold_headers, ..WeirFilter::new(wasm).config(config) }.to_json()
+}
+
+/// A filter as Envoy reads it from a watched file.
+fn resource(filter: Value, version: u32) -> String {
+    let mut filter = filter;
+    filter["@type"] = json!("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
+    json!({"version_info": version.to_string(), "resources": [filter]}).to_string()
 }
 
 pub struct Rig {
     pub envoy: Envoy,
     pub upstream: Raw,
     log: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
+    hold_headers: bool,
     /// The VMs that were there at the start.
     vms: Vec<String>,
 }
@@ -62,8 +89,14 @@ impl Rig {
         let log = dir.path().join("access.jsonl");
         let upstream = Raw::start();
         let filter = |config: &Value| {
-            let hold_headers = setup.hold_headers;
-            WeirFilter { hold_headers, ..WeirFilter::new(&wasm::build().unwrap()).config(config) }.to_json()
+            let filter = filter(&wasm::build().unwrap(), config, setup.hold_headers);
+            if !setup.watched {
+                return filter;
+            }
+            let (path, watched) = (dir.path().join(RESOURCE), json!({"path": dir.path()}));
+            std::fs::write(&path, resource(filter, 0)).unwrap();
+            let source = json!({"path_config_source": {"path": path, "watched_directory": watched}, "resource_api_version": "V3"});
+            json!({"name": "weir", "config_discovery": {"config_source": source, "type_urls": [WASM_FILTER]}})
         };
         let bootstrap = Bootstrap {
             filters: setup.weir.iter().map(filter).collect(),
@@ -74,6 +107,7 @@ impl Rig {
             ..Bootstrap::default()
         };
         let mut bootstrap = bootstrap.to_json();
+        bootstrap["node"] = json!({"id": "weir", "cluster": "llm"});
         let manager =
             &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
         manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
@@ -98,11 +132,33 @@ impl Rig {
         if setup.h2 {
             protocol["explicit_http_config"] = json!({"http2_protocol_options": {}});
         }
-        let envoy = Launch::new(&binary::bring().unwrap()).workers(1).start_json(&bootstrap, 1).unwrap();
-        let mut rig = Self { envoy, upstream, log, _dir: dir, vms: Vec::new() };
+        let envoy = Launch::new(&binary::bring().unwrap()).workers(setup.workers).start_json(&bootstrap, 1).unwrap();
+        let mut rig = Self { envoy, upstream, log, dir, hold_headers: setup.hold_headers, vms: Vec::new() };
         rig.vms = rig.vms();
         assert_eq!(rig.vms.is_empty(), setup.weir.is_none(), "{:?}", rig.vms);
         rig
+    }
+
+    /// Replaces the filter of a watched rig: another config, and if wanted another file of it, so another VM.
+    pub fn replace(&self, version: u32, config: &Value, other_file: bool) {
+        let mut file = wasm::build().unwrap();
+        if other_file {
+            let copy = self.dir.path().join(format!("weir-{version}.wasm"));
+            std::fs::copy(&file, &copy).unwrap();
+            file = copy;
+        }
+        let new = self.dir.path().join("new.json");
+        std::fs::write(&new, resource(filter(&file, config, self.hold_headers), version)).unwrap();
+        std::fs::rename(new, self.dir.path().join(RESOURCE)).unwrap();
+        let begun = Instant::now();
+        loop {
+            let taken = format!("http_filter.weir.config_reload: {}", version + 1);
+            if self.envoy.admin().get("/stats?filter=config_reload").unwrap().contains(&taken) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "not replaced: {}", self.envoy.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn connect(&self) -> Client {
