@@ -4,12 +4,14 @@
 
 pub mod limits;
 mod read;
+pub mod retry;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::Serialize;
 
 use limits::{Admission, Limit};
+use retry::{Circuit, Retries, RetryBudget};
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -35,6 +37,12 @@ pub struct Config {
     pub limits: Vec<Limit>,
     /// How calls are held to them.
     pub admission: Admission,
+    /// How retries are told from first tries. Left out, and with neither budgets nor circuits, nobody looks.
+    pub retries: Option<Retries>,
+    /// How many retries there may be. At most 16.
+    pub retry_budgets: Vec<RetryBudget>,
+    /// Where calls fail fast. At most 16.
+    pub circuits: Vec<Circuit>,
     /// What Envoy's other filters are told of a call, beside the record.
     pub filter_state: FilterState,
 }
@@ -384,6 +392,18 @@ impl Config {
         for (at, limit) in config.limits.iter().enumerate() {
             if config.limits.iter().take(at).any(|other| other.name == limit.name) {
                 return Err(format!("limits[{at}].name: `{}` is taken", limit.name.as_str()));
+            }
+        }
+        let budgets: Vec<_> = config.retry_budgets.iter().map(|budget| budget.name.as_str()).collect();
+        let circuits: Vec<_> = config.circuits.iter().map(|circuit| circuit.name.as_str()).collect();
+        for (section, names) in [("retry_budgets", budgets), ("circuits", circuits)] {
+            if names.len() > retry::MAX_RULES {
+                return Err(format!("{section}: {} of them, at most {}", names.len(), retry::MAX_RULES));
+            }
+            for (at, name) in names.iter().enumerate() {
+                if names.iter().take(at).any(|other| other == name) {
+                    return Err(format!("{section}[{at}].name: `{name}` is taken"));
+                }
             }
         }
         Ok(config)

@@ -14,6 +14,7 @@ mod limit_meter;
 mod meter;
 mod own_time;
 mod pairs;
+mod retry_meter;
 mod shell;
 mod store;
 mod turns;

@@ -169,6 +169,12 @@ metrics! {
     LimitRemaining: "weir_limit_remaining" Gauge None None, &[],
         "What was left of a limit (`limit`) after the last call under its key (`key`), for limits of few keys.",
         "None.";
+    Attempts: "weir_attempts_total" Counter None Some(("outcome", &["ok", "failed", "refused"])), &[],
+        "Attempts, by route (`route`), by who made them (`layer`: first, sdk, envoy, agent, unknown; first is no retry) and how they ended; `refused` never reached an upstream. Only where retries are told.",
+        "None.";
+    WastedTokens: "weir_wasted_tokens_total" Counter All Some(("why", &["failed", "repeated"])), &[],
+        "Tokens of attempts that failed, and of those that repeated what had not failed; reported or estimated. Only where retries are told.",
+        "None.";
     Store: "weir_store_total" Counter None Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
         "What was seen of the store that workers share: changes made again because another worker was faster, keys that found no place, entries taken over, no answer.",
         "None.";

@@ -5,4 +5,5 @@ pub mod learned;
 pub mod lease;
 pub mod limits;
 pub mod lineage;
+pub mod retry;
 pub mod share;

@@ -82,6 +82,9 @@ pub struct Record {
     /// The limits that count the call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limited>,
+    /// Which try it was, where retries are told and it was not the first; and for what was refused with them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
     /// Events of the stream, or JSON documents of the body, that were read.
     pub events: u64,
     /// Events or bodies that could not be read (see `weir_unread_total`).
@@ -102,6 +105,22 @@ pub struct Limited {
     pub charged: u64,
     /// How long it waited for this limit.
     pub waited_ms: f64,
+}
+
+/// Which try a call was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Retry {
+    /// Counted from 1, the first try.
+    pub attempt: u32,
+    /// Who says so: `stainless`, `envoy`, `amz_sdk`, `header`, `idempotency_key` or `body`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
+    /// The id of the first try, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// `pass`, `refuse` (no budget), `deadline` (too late), `circuit` (it is open), `shadow` (it would have been refused),
+    /// `open` (it could not be decided, and passed).
+    pub verdict: &'static str,
 }
 
 /// How a call ended.
@@ -311,6 +330,8 @@ fn whole_us(ms: f64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
 

@@ -26,6 +26,8 @@ pub struct Report {
     pub limits: Vec<LimitCount>,
     /// What was seen of the store.
     pub store: Events,
+    /// The call's attempts, by layer and outcome, and the number of its route's label.
+    pub retries: (u16, Vec<RetryCount>),
     /// Tokens to charge to limits that others keep; nothing where the config does not ask for it.
     pub charge: Option<u64>,
 }
@@ -41,6 +43,30 @@ pub struct LimitCount {
     pub waited: Option<Span>,
     /// What is left under which key, for limits of few keys.
     pub left: Option<(String, u64)>,
+}
+
+/// Attempts of one layer that ended in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryCount {
+    /// Whose, by number (see [`crate::policies::retry::attempt::Layer`]).
+    pub layer: u8,
+    /// How they ended, by number (see [`crate::metrics`]).
+    pub outcome: u8,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// What a call had to do with retries.
+#[derive(Debug)]
+pub struct Retried {
+    /// Its attempts.
+    pub counts: Vec<RetryCount>,
+    /// Tokens of attempts that failed.
+    pub failed_tokens: u64,
+    /// Tokens of an attempt that repeated what had not failed.
+    pub repeated_tokens: u64,
+    /// What was seen of the store.
+    pub store: Events,
 }
 
 /// A call of which all is known.
@@ -62,12 +88,14 @@ pub struct Settled<'a> {
     pub limits: Vec<LimitCount>,
     /// What was seen of the store.
     pub store: Events,
+    /// What it had to do with retries; nothing if nobody looked.
+    pub retried: Option<Retried>,
 }
 
 /// What a call leaves behind under this config.
 pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let slos = verdicts(&call, config);
-    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, store } = call;
+    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, mut store, retried } = call;
     let labels = labels(&record, worker);
     let mut counts = Vec::with_capacity(48);
     let mut add = |series: Series, value: u64| counts.push((series, value));
@@ -117,8 +145,20 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
         }
     }
 
+    let mut attempts = Vec::new();
+    if let Some(Retried { counts: seen, failed_tokens, repeated_tokens, store: events }) = retried {
+        for (value, tokens) in [failed_tokens, repeated_tokens].into_iter().enumerate() {
+            if tokens > 0 {
+                add(Series { id: Id::WastedTokens, value: value as u8 }, tokens);
+            }
+        }
+        store.add(events);
+        attempts = seen;
+    }
+    let retries = (labels.route, attempts);
+
     let charge = config.filter_state.tokens.then(|| charge(&record.usage));
-    Report { record, labels, counts, slos, limits, store, charge }
+    Report { record, labels, counts, slos, limits, store, retries, charge }
 }
 
 /// What a call is charged: what its record says, so that the sum over an access log is the sum that was charged.

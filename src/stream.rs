@@ -6,6 +6,7 @@
 //! A step may be missing (no body, no answer, an abort at any moment); `done` always comes, once.
 
 mod admission;
+mod retrying;
 
 use std::rc::Rc;
 
@@ -29,6 +30,7 @@ use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
 use admission::Admission;
 pub use admission::{Gate, OwnAnswer, Watched};
+use retrying::{Ending, Retrying};
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
 const INJECT_REMOVES: &[&str] = &["content-length", "accept-encoding"];
@@ -58,6 +60,7 @@ pub struct Stream {
     /// The answer's end was seen.
     ended: bool,
     admission: Admission,
+    retrying: Retrying,
     /// The body may say which tool is called.
     reads_tool: bool,
 }
@@ -103,6 +106,7 @@ impl Stream {
             events: 0,
             ended: false,
             admission: Admission::default(),
+            retrying: Retrying::default(),
             reads_tool: false,
         }
     }
@@ -141,7 +145,12 @@ impl Stream {
 
     /// Whether the request's body is to be read at all. If not, the host need not copy it.
     pub fn wants_request_body(&self) -> bool {
-        (self.asked.api != Api::Other || self.reads_tool) && !self.request.is_over()
+        (self.asked.api != Api::Other || self.reads_tool) && (!self.request.is_over() || self.hashes_body())
+    }
+
+    /// Whether the request may have to be changed: then what is held of it is to be shown again.
+    pub fn may_change_request(&self) -> bool {
+        matches!(self.inject, Inject::Perhaps)
     }
 
     /// A piece of the request's body: all that is buffered, if the piece before was held.
@@ -152,10 +161,15 @@ impl Stream {
             return Flow::Forward;
         }
         if !matches!(self.inject, Inject::Perhaps) {
+            self.retry_body(bytes, end);
             self.request.push(bytes);
             return Flow::Forward;
         }
-        match self.request.push_and_inject(bytes) {
+        let injected = self.request.push_and_inject(bytes);
+        if end || injected != Injected::Again {
+            self.retry_body(bytes, end);
+        }
+        match injected {
             Injected::Same => Flow::Forward,
             // Nothing follows that could end what was cut: it goes on as it is.
             Injected::Again if end => {
@@ -321,6 +335,16 @@ impl Stream {
         let complete = ended == Ended::Complete;
         let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
         self.settle(worker, &usage, store, now);
+        let ending = Ending {
+            ended,
+            status,
+            reached: upstream.address.is_some(),
+            attempts: upstream.attempts.unwrap_or(0),
+            usage: &usage,
+            model: model.as_deref(),
+        };
+        let retry_error = self.retry_error().map(str::to_owned);
+        let (retry, retried) = self.retry_settle(worker, &ending, store, now).unzip();
         let tokens = usage.output.unwrap_or_else(|| self.timing.tokens());
 
         let mut time = self.timing.times(tokens, stream, now);
@@ -331,7 +355,7 @@ impl Stream {
         let asked = self.request.asked();
         let (limits, store) = (self.limit_counts(&worker.limiter), self.store_events());
         let limited = self.limited(&worker.limiter);
-        let own = self.held_by_limit().then(|| LIMITED.to_owned());
+        let own = self.held_by_limit().then(|| LIMITED.to_owned()).or(retry_error);
         let record = Record {
             v: VERSION,
             route: self.known_route().or_else(|| said(&["xds", "route_name"])),
@@ -358,10 +382,12 @@ impl Stream {
             system_fingerprint: facts.fingerprint,
             response_id: facts.id,
             limits: limited,
+            retry: retry.flatten(),
             events: self.events,
             unread: unread.total(),
         };
-        let call = Settled { record, timing: &self.timing, unread, tokens, stream_asked, end: now, limits, store };
+        let call =
+            Settled { record, timing: &self.timing, unread, tokens, stream_asked, end: now, limits, store, retried };
         report::of(call, &self.config, worker)
     }
 

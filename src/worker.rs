@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::labels::{Label, Labels};
 use crate::policies::learned::Learned;
 use crate::policies::limits::Limiter;
+use crate::policies::retry::Retrier;
 use crate::signals::estimate::Estimator;
 
 /// One worker's VM.
@@ -20,6 +21,8 @@ pub struct Worker {
     pub estimator: Estimator,
     /// The limits, and where they count.
     pub limiter: Limiter,
+    /// Retries, and what holds them.
+    pub retrier: Retrier,
     /// How much calls write.
     pub learned: Learned,
 }
@@ -36,8 +39,8 @@ impl Worker {
             Label::new([], 64),
             bounds.max_sets.get() as usize,
         );
-        let limiter = Limiter::new(&config);
+        let (limiter, retrier) = (Limiter::new(&config), Retrier::new(&config));
         let (estimator, learned) = Default::default();
-        Self { config: Rc::new(config), labels, estimator, limiter, learned }
+        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned }
     }
 }

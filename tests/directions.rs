@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["shared"],
     &["policies::gcra", "policies::lease", "policies::learned", "policies::lineage"],
     &["policies::share"],
-    &["policies::limits"],
+    &["policies::limits", "policies::retry"],
     &["end", "wire", "signals::identity", "signals::slo", "signals::estimate", "signals::gaps"],
     &["signals::timing"],
     &["worker"],

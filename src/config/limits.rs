@@ -459,9 +459,9 @@ pub struct Admission {
     /// Envoy's Wasm plugin config has `allow_on_headers_stop_iteration: true`: requests are held with their headers until
     /// their body is known, and a refused call never reaches the upstream. Istio's WasmPlugin cannot set it. Default false.
     pub hold_headers: bool,
-    /// The most of a body that is held together with its headers, in bytes. Of a larger call the upstream hears before all of it
-    /// is decided, as without `hold_headers`. Only with `hold_headers`. Keep it below Envoy's buffer limit (1 MiB by default).
-    /// Default 524,288.
+    /// The most of a body that is held together with its headers, in bytes. Of a larger call, and of one whose body takes
+    /// more than two seconds to come, the upstream hears before all of it is decided, as without `hold_headers`. Keep it below
+    /// Envoy's buffer limit (1 MiB by default), or what Envoy has no room for waits those two seconds. Default 524,288.
     pub max_held_bytes: u32,
     /// The most calls that one worker keeps waiting; further ones are refused. Default 1000.
     pub max_waiting: u16,
@@ -473,7 +473,7 @@ pub struct Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        Self { hold_headers: false, max_held_bytes: 512 << 10, max_waiting: 1000, keys: Keys(32_768), headers: true }
+        Self { hold_headers: false, max_held_bytes: 512 << 10, max_waiting: 1000, keys: Keys::default(), headers: true }
     }
 }
 
@@ -487,6 +487,12 @@ impl Keys {
     /// The number.
     pub fn get(self) -> u32 {
         self.0
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys(32_768)
     }
 }
 

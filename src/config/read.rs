@@ -19,6 +19,7 @@ macro_rules! sections {
 }
 
 mod limits;
+mod retry;
 
 use std::fmt::{Formatter, Result as Formatted, Write};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -298,7 +299,7 @@ impl Made for Objective {
 }
 
 sections! {
-    Config { identity, labels, usage, timing, read, slo, limits, admission, filter_state }
+    Config { identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

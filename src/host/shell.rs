@@ -57,6 +57,7 @@ use super::clock::now;
 use super::limit_meter::LimitMeter;
 use super::meter::Meter;
 use super::own_time::OwnTime;
+use super::retry_meter::RetryMeter;
 use super::store::HostStore;
 use super::{pairs, turns};
 use crate::config::Config;
@@ -71,13 +72,14 @@ use crate::worker::Worker;
 /// Filter state in which the record is published: `%FILTER_STATE(wasm.weir.record:PLAIN)%`.
 const RECORD: &str = "weir.record";
 
-/// Envoy's `response.code_details` of a call that a limit refused.
-const LIMIT_DETAILS: &str = "weir_limit";
 /// Filter state for `hits_addend` of Envoy's `ratelimit` filter as it asks at the request's headers.
 const RESERVE: &str = "weir.reserve";
 
 /// The same for what it sends when it is destroyed, which is after `on_log` of every filter.
 const CHARGE: &str = "weir.charge";
+
+/// How often Envoy may retry a request by itself, whatever its route says.
+const MAX_RETRIES: &str = "x-envoy-max-retries";
 
 /// What the host is to do with what it showed, by the ABI's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +110,7 @@ struct Plugin {
     worker: RefCell<Worker>,
     meter: RefCell<Meter>,
     limits: RefCell<LimitMeter>,
+    retries: RefCell<RetryMeter>,
 }
 
 impl Plugin {
@@ -115,23 +118,27 @@ impl Plugin {
         let meter = RefCell::new(Meter::new(&config));
         let worker = Worker::new(config);
         let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
-        Self { worker: RefCell::new(worker), meter, limits }
+        Self { worker: RefCell::new(worker), meter, limits, retries: RefCell::default() }
     }
 
     /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
     fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
         // Taken apart without `..`: a result that nobody emits does not compile.
-        let Report { record, labels: set, mut counts, slos, limits, store, charge } = report;
+        let Report { record, labels: set, mut counts, slos, limits, store, retries: (route, attempts), charge } =
+            report;
         abi::set_property(RECORD, record.to_json().as_bytes());
         if let Some(tokens) = charge {
             abi::set_property(CHARGE, tokens.to_string().as_bytes());
         }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
-        let Worker { config: _, labels, estimator: _, limiter: _, learned: _ } = &*worker;
+        let Worker { config: _, labels, estimator: _, limiter: _, retrier: _, learned: _ } = &*worker;
         meter.judge(&slos);
         if let Ok(mut meter) = self.limits.try_borrow_mut() {
             meter.count(&limits);
             meter.count_store(store);
+        }
+        if let Ok(mut meter) = self.retries.try_borrow_mut() {
+            meter.count(&labels.route, route, &attempts);
         }
         own_time.add(now() - began, 1);
         counts.push((Series::from(Id::FilterTime), own_time.round_us()));
@@ -256,6 +263,10 @@ pub struct Exchange {
     /// The host's number for this exchange, by which a tick finds it again.
     context: u32,
     held: Held,
+    /// The request's headers have gone on, or will with this callback.
+    headers_gone: bool,
+    /// The tick knows that they are held for the body.
+    uploading: bool,
     /// Nothing once the call is done.
     stream: Option<Stream>,
     /// The gauge that counts this stream in flight; none before the request's head.
@@ -273,6 +284,8 @@ impl Exchange {
             ticks,
             context,
             held: Held::No,
+            headers_gone: false,
+            uploading: false,
             stream: Some(Stream::new(config)),
             active: None,
             request: Half::default(),
@@ -347,8 +360,8 @@ impl Exchange {
             Held::No => None,
             Held::Waits { .. } | Held::Answered => Some(Action::Hold),
             Held::UntilAsked => {
-                let stream = self.stream.as_ref()?;
-                // The host shows all that it holds each time: it is read once, when it is whole or too much.
+                let stream = self.stream.as_ref().filter(|stream| stream.may_change_request())?;
+                // What may be changed is read once, when it is whole or too much: the host shows all that it holds then.
                 self.request.held = true;
                 (!end && size < stream.max_held()).then_some(Action::Pause)
             }
@@ -359,11 +372,30 @@ impl Exchange {
     fn body_asked(&mut self, end: bool, now: Nanos) -> Action {
         let asked = end || self.stream.as_ref().is_some_and(Stream::is_asked);
         // What is too large to be held goes on as if it had not been: its head is decided now, the rest when it is known.
-        if !(asked || self.held == Held::UntilAsked) {
-            return Action::Continue;
+        match self.held {
+            _ if asked => {}
+            Held::UntilAsked if self.stream.as_ref().is_some_and(Stream::is_held_enough) => {}
+            Held::UntilAsked => {
+                if !self.uploading {
+                    self.uploading = true;
+                    turns::upload(self.context, now);
+                    self.ticks.ask();
+                }
+                return Action::Hold;
+            }
+            _ => return Action::Continue,
+        }
+        if std::mem::take(&mut self.uploading) {
+            turns::uploaded(self.context);
         }
         match self.ask(asked, now) {
-            Action::Pause => Action::Hold,
+            Action::Pause => {
+                // What comes while it waits is not read: it is decided by what is known, once its turn comes.
+                if let Held::Waits { last } = &mut self.held {
+                    *last = true;
+                }
+                Action::Hold
+            }
             action => action,
         }
     }
@@ -382,7 +414,10 @@ impl Exchange {
                 if let Some(tokens) = stream.reserve() {
                     abi::set_property(RESERVE, tokens.to_string().as_bytes());
                 }
-                self.held = Held::No;
+                if let Some(retries) = stream.envoy_may_retry().filter(|_| !self.headers_gone) {
+                    abi::replace_header(Map::RequestHeaders, MAX_RETRIES, &[b'0' + retries.min(9)]);
+                }
+                (self.held, self.headers_gone) = (Held::No, true);
                 Action::Continue
             }
             Gate::Wait { until, place } => {
@@ -424,6 +459,14 @@ impl Exchange {
             }
             return !matches!(self.held, Held::Waits { .. });
         }
+        if self.held == Held::UntilAsked {
+            // As what is too large to be held.
+            self.uploading = false;
+            if self.ask(false, now) == Action::Continue {
+                abi::resume(abi::Half::Request);
+            }
+            return true;
+        }
         if self.stream.as_ref().is_some_and(Stream::is_cut) {
             abi::reset(abi::Half::Response);
         }
@@ -451,6 +494,9 @@ impl Exchange {
         let head = Headers(&pairs);
         for name in stream.request_head(head, end, &HostProperties, began) {
             abi::remove_header(Map::RequestHeaders, name);
+        }
+        if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
+            stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);
         }
         if let Ok(worker) = self.plugin.worker.try_borrow()
             && let Some(baggage) = stream.limit_head(head, &worker.limiter, &HostProperties)
@@ -516,16 +562,11 @@ impl Exchange {
 
 /// Answers a call in the upstream's place.
 fn send(answer: &OwnAnswer) {
-    let OwnAnswer { shaped, headers } = answer;
+    let OwnAnswer { shaped, headers, details } = answer;
     let own = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
     let apis = shaped.header.iter().map(|(name, value)| (*name, value.as_bytes()));
     let all: Vec<_> = [("content-type", shaped.content_type.as_bytes())].into_iter().chain(apis).chain(own).collect();
-    abi::send_local_response(&LocalResponse {
-        status: shaped.status,
-        details: LIMIT_DETAILS,
-        headers: &all,
-        body: &shaped.body,
-    });
+    abi::send_local_response(&LocalResponse { status: shaped.status, details, headers: &all, body: &shaped.body });
 }
 
 impl Drop for Exchange {

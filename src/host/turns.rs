@@ -12,6 +12,10 @@ const TURN_MS: u32 = 10;
 /// How often leases are renewed: well within a generation.
 const RENEW: Span = Span(20 * 1_000_000_000);
 
+/// How long a request's headers are held for a body that does not come whole: a slow client's, or one that the host has
+/// no room for. Longer than uploads take, shorter than anybody's patience.
+const UPLOAD: Span = Span(2_000_000_000);
+
 /// An exchange that waits.
 #[derive(Clone, Copy, Debug)]
 struct Waiter {
@@ -26,6 +30,8 @@ struct Waiter {
 struct Turns {
     waiting: Vec<Waiter>,
     ending: Vec<u32>,
+    /// Exchanges whose headers are held for their bodies, and until when.
+    uploads: Vec<(u32, Nanos)>,
     renewed: Nanos,
     leases: bool,
 }
@@ -72,6 +78,16 @@ pub fn lines() -> Vec<u64> {
     })
 }
 
+/// A request's headers are held for its body from now on.
+pub fn upload(context: u32, now: Nanos) {
+    with(|turns| turns.uploads.push((context, Nanos(now.0.saturating_add(UPLOAD.0)))));
+}
+
+/// Its body is here.
+pub fn uploaded(context: u32) {
+    with(|turns| turns.uploads.retain(|(uploading, _)| *uploading != context));
+}
+
 /// A stream is to be ended at the next tick.
 pub fn end(context: u32) {
     with(|turns| turns.ending.push(context));
@@ -82,6 +98,7 @@ pub fn forget(context: u32) {
     with(|turns| {
         turns.waiting.retain(|waiter| waiter.context != context);
         turns.ending.retain(|ending| *ending != context);
+        turns.uploads.retain(|(uploading, _)| *uploading != context);
     });
 }
 
@@ -93,7 +110,7 @@ pub fn expect_leases() {
 /// The period that ticks are to have, in ms; zero for none. A tick costs, so it only comes while there is something to do for it.
 pub fn period() -> u32 {
     with(|turns| {
-        let busy = !turns.waiting.is_empty() || !turns.ending.is_empty();
+        let busy = !(turns.waiting.is_empty() && turns.ending.is_empty() && turns.uploads.is_empty());
         match (busy, turns.leases) {
             (true, _) => TURN_MS,
             (false, true) => (RENEW.0 / 1_000_000) as u32,
@@ -110,6 +127,8 @@ pub fn due(now: Nanos) -> Due {
         if now - turns.renewed >= RENEW {
             (due.renew, turns.renewed) = (true, now);
         }
+        let late = turns.uploads.extract_if(.., |(_, until)| *until <= now);
+        due.turns.extend(late.map(|(context, _)| (context, None)));
         if turns.waiting.is_empty() {
             return due;
         }

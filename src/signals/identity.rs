@@ -61,7 +61,8 @@ fn trace_id(traceparent: &[u8]) -> Option<String> {
 }
 
 #[inline(never)]
-fn api_key<'a>(headers: Headers<'a>) -> Option<&'a [u8]> {
+/// The API key that a request shows, wherever its provider wants it.
+pub fn api_key<'a>(headers: Headers<'a>) -> Option<&'a [u8]> {
     let bearer = headers.get("authorization").and_then(|v| {
         let (scheme, key) = v.split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())

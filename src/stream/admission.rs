@@ -17,6 +17,9 @@ use crate::wire::refusal::{self, Kind, Refusal, Shaped};
 use crate::wire::seams::Seams;
 use crate::worker::Worker;
 
+/// Envoy's `response.code_details` of a call that a limit refused.
+const LIMIT_DETAILS: &str = "weir_limit";
+
 /// Envoy's `xds.listener_direction` of traffic that comes in.
 const INBOUND: u64 = 1;
 
@@ -80,6 +83,8 @@ pub struct OwnAnswer {
     pub shaped: Shaped,
     /// What else clients are told.
     pub headers: Vec<Header>,
+    /// What Envoy's access log says of it (`%RESPONSE_CODE_DETAILS%`).
+    pub details: &'static str,
 }
 
 /// What becomes of a piece of an answer that is watched.
@@ -102,10 +107,8 @@ impl Stream {
         if limiter.needs.route {
             admission.route = property_text(properties, &["xds", "route_name"]);
         }
-        // JSON that asks for a tool to be called: MCP's requests accept both kinds of answer.
-        let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
-        if limiter.needs.tool && self.asked.api == Api::Other && head.get(":method") == Some(b"POST") {
-            self.reads_tool = accepts(b"application/json") && accepts(b"text/event-stream");
+        if limiter.needs.tool && self.asked.api == Api::Other {
+            self.reads_tool = asks_for_tool(head);
         }
         if !limiter.needs.lineage {
             return None;
@@ -129,7 +132,12 @@ impl Stream {
 
     /// Whether the request's headers are to be held until its body is known.
     pub fn holds_headers(&self) -> bool {
-        self.config.admission.hold_headers && !self.config.limits.is_empty()
+        self.config.admission.hold_headers && (!self.config.limits.is_empty() || self.retry_holds())
+    }
+
+    /// Whether so much of a body came that no more of it is held.
+    pub fn is_held_enough(&self) -> bool {
+        self.admission.came >= self.max_held() as u64
     }
 
     /// The most of a request's body that is held, in bytes.
@@ -144,31 +152,23 @@ impl Stream {
 
     /// Asks the limits. `last` says that all is known that ever will be, `room` that one more call may wait.
     pub fn admit(&mut self, worker: &mut Worker, store: &dyn Store, last: bool, room: bool, now: Nanos) -> Gate {
-        let Worker { limiter, learned, estimator, .. } = worker;
-        let idle = limiter.rules.is_empty() && !self.config.filter_state.tokens;
-        if idle || self.admission.sent || self.admission.refused {
+        let idle = worker.limiter.rules.is_empty() && !self.config.filter_state.tokens;
+        if (idle && !self.retry_holds()) || self.admission.sent || self.admission.refused {
             return Gate::Open;
         }
+        let size = self.expected(worker, last);
+        // First, so that a retry that is refused takes nothing of a limit.
+        if let Some(answer) = self.retry_gate(worker, (size.input, size.output), store, last, now) {
+            self.admission.refused = true;
+            return Gate::Refuse(answer);
+        }
+        if idle {
+            self.admission.sent = last;
+            return Gate::Open;
+        }
+        let Worker { limiter, estimator, .. } = worker;
         let asked = self.request.asked();
         let model = asked.model.as_deref().or(self.asked.model.as_deref());
-        let bytes = match asked.prompt_bytes {
-            // Of a body that is too large to be held, what is announced.
-            read if last && self.request.is_over() => read,
-            read => read.max(self.admission.announced.unwrap_or(0)),
-        };
-        let size = if self.admission.sized == Some(last) {
-            self.admission.size
-        } else {
-            let keys = Keys::of(self.tenant.as_deref(), model, self.admission.route.as_deref());
-            self.admission.keys = Some(keys).filter(|_| last);
-            Size {
-                input: learned
-                    .input(keys, bytes)
-                    .filter(|_| !(last && self.request.is_over()))
-                    .unwrap_or_else(|| estimator.input(model.unwrap_or_default(), bytes)),
-                output: self.output_to_expect(learned, keys, last),
-            }
-        };
         let mut claims = std::mem::take(&mut self.admission.claims);
         let question = Question { caller: self.caller(), size, last, room };
         let admit = limiter.admit(&mut claims, &question, store, now);
@@ -188,6 +188,30 @@ impl Stream {
                 self.admission.refused = true;
                 Gate::Refuse(Box::new(self.own_answer(limiter, rule, after)))
             }
+        }
+    }
+
+    /// Tokens that the call will probably take, as far as it is known.
+    fn expected(&mut self, worker: &Worker, last: bool) -> Size {
+        if self.admission.sized == Some(last) {
+            return self.admission.size;
+        }
+        let Worker { learned, estimator, .. } = worker;
+        let asked = self.request.asked();
+        let model = asked.model.as_deref().or(self.asked.model.as_deref());
+        let bytes = match asked.prompt_bytes {
+            // Of a body that is too large to be held, what is announced.
+            read if last && self.request.is_over() => read,
+            read => read.max(self.admission.announced.unwrap_or(0)),
+        };
+        let keys = Keys::of(self.tenant.as_deref(), model, self.admission.route.as_deref());
+        self.admission.keys = Some(keys).filter(|_| last);
+        Size {
+            input: learned
+                .input(keys, bytes)
+                .filter(|_| !(last && self.request.is_over()))
+                .unwrap_or_else(|| estimator.input(model.unwrap_or_default(), bytes)),
+            output: self.output_to_expect(learned, keys, last),
         }
     }
 
@@ -233,7 +257,7 @@ impl Stream {
         if let Some((rule, claim)) = limiter.rules.get(rule).zip(claim) {
             headers.extend(headers::left(rule, claim));
         }
-        OwnAnswer { shaped: refusal::body(self.asked.api, &refusal), headers }
+        OwnAnswer { shaped: refusal::body(self.asked.api, &refusal), headers, details: LIMIT_DETAILS }
     }
 
     /// What the client of a call that passed is told: what is left of its tightest limit. What the upstream says of its own
@@ -382,7 +406,13 @@ impl Stream {
     }
 }
 
-fn property_text(properties: &dyn Properties, path: &[&str]) -> Option<String> {
+/// JSON that asks for a tool to be called: MCP's requests accept both kinds of answer.
+pub(super) fn asks_for_tool(head: Headers<'_>) -> bool {
+    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
+    head.get(":method") == Some(b"POST") && accepts(b"application/json") && accepts(b"text/event-stream")
+}
+
+pub(super) fn property_text(properties: &dyn Properties, path: &[&str]) -> Option<String> {
     let value = properties.property(path)?;
     (!value.is_empty()).then(|| super::text(&value, super::MAX_CALL))
 }

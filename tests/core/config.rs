@@ -47,6 +47,14 @@ fn what_is_wrong_is_named_by_its_path() {
             "not between 0 and 1",
         ),
         (r#"{"slo":[{"objective":0.9}]}"#, "slo[0]", "missing field"),
+        (r#"{"retries":{"sources":["stainles"]}}"#, "retries.sources[0]", "unknown variant"),
+        (r#"{"retries":{"window_s":0}}"#, "retries.window_s", "not between 1 and 3600"),
+        (r#"{"retries":{"deadline":{"header":"a b"}}}"#, "retries.deadline.header", "not a header name"),
+        (r#"{"retry_budgets":[{"name":"b"}]}"#, "retry_budgets[0]", "missing field `ratio`"),
+        (r#"{"retry_budgets":[{"name":"b","ratio":-0.1}]}"#, "retry_budgets[0].ratio", "not between 0 and 1000"),
+        (r#"{"retry_budgets":[{"name":"b","ratio":1},{"name":"b","ratio":1}]}"#, "retry_budgets[1].name", "is taken"),
+        (r#"{"circuits":[{"name":"c","scope":["host"]}]}"#, "circuits[0].scope[0]", "unknown variant"),
+        (r#"{"circuits":[{"name":"c","min_calls":0}]}"#, "circuits[0].min_calls", "zero"),
         (
             r#"{"slo":[{"match":{"modle":"x"},"first_token_ms":1,"objective":0.9}]}"#,
             "slo[0].match.modle",
@@ -73,7 +81,7 @@ fn nothing_at_all_is_a_good_config_and_means_the_defaults() {
 
 #[test]
 fn a_config_survives_being_written_and_read_again() {
-    let json = r#"{"labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"filter_state":{"tokens":true}}"#;
+    let json = r#"{"labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"filter_state":{"tokens":true},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}]}"#;
     let once = serde_json::to_value(Config::parse(json.as_bytes()).unwrap()).unwrap();
     let twice = serde_json::to_value(Config::parse(once.to_string().as_bytes()).unwrap()).unwrap();
     assert_eq!(once, twice);
@@ -84,5 +92,14 @@ fn a_config_survives_being_written_and_read_again() {
         keys.into_iter().chain([("read", "max_event_bytes"), ("identity", "tenant"), ("filter_state", "tokens")])
     {
         assert_eq!(once[section][key], given[section][key], "{section}.{key}");
+    }
+    assert_eq!(once["retries"], given["retries"]);
+    for (section, key) in [("retry_budgets", "match"), ("circuits", "match")] {
+        let without = |config: &serde_json::Value| {
+            let mut rule = config[section][0].clone();
+            rule.as_object_mut().unwrap().remove(key);
+            rule
+        };
+        assert_eq!(without(&once), without(&given));
     }
 }

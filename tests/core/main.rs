@@ -22,6 +22,7 @@ mod lineage;
 mod memory;
 mod refusal;
 mod request;
+mod retries;
 mod seams;
 mod shape;
 mod share;

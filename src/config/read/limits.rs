@@ -15,12 +15,13 @@ macro_rules! choices {
             fn read(from: &Json, _: &mut Path) -> Result<Self, String> {
                 let names = [$($name),*];
                 let values = [$(Self::$value),*];
-                let at = choice(from, &names)?;
+                let at = crate::config::read::limits::choice(from, &names)?;
                 values.get(at).copied().ok_or_else(String::new)
             }
         }
     )*};
 }
+pub(super) use choices;
 
 choices! {
     Scope { "tenant" => Tenant, "user" => User, "run" => Run, "model" => Model, "route" => Route, "tool" => Tool }
@@ -34,7 +35,7 @@ choices! {
     Without { "share" => Share, "skip" => Skip, "refuse" => Refuse }
 }
 
-fn choice(from: &Json, names: &[&str]) -> Result<usize, String> {
+pub(super) fn choice(from: &Json, names: &[&str]) -> Result<usize, String> {
     let Json::Text(text) = from else { return Err(from.is_no("a string")) };
     names.iter().position(|name| name == text).ok_or_else(|| unknown("variant", text, names))
 }

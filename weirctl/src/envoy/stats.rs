@@ -7,7 +7,19 @@ use serde_json::{Value, json};
 use weir::metrics::{Kind, METRICS};
 
 /// The labels that all metrics may have, and those whose values come from the config: of objectives and of limits.
-const COMMON: [&str; 7] = ["model", "route", "tenant", "api", "slo", "limit", "key"];
+const COMMON: [&str; 8] = ["model", "route", "tenant", "api", "slo", "limit", "key", "layer"];
+
+/// The labels of a metric that are not in its row: names in the config, keys of what it names, and those that it shares with
+/// no other.
+pub fn from_config(metric: &str) -> &'static [&'static str] {
+    match metric {
+        "weir_slo_total" => &["slo"],
+        "weir_limit_total" | "weir_limit_wait_ms" => &["limit"],
+        "weir_limit_remaining" => &["limit", "key"],
+        "weir_attempts_total" => &["route", "layer"],
+        _ => &[],
+    }
+}
 
 /// All of weir's label names, each once.
 pub fn labels() -> Vec<&'static str> {

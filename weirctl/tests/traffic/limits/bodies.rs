@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::super::client::{Answer, Client, post};
 use super::super::h2::{self, Send};
-use super::super::rig::{CHAT, EVENTS, Rig, SSE};
-use super::{ASK, answer, both, call, chunked, eventually, rig, verdicts};
+use super::super::rig::{CHAT, EVENTS, Rig, SSE, Setup};
+use super::{ASK, answer, both, call, chunked, eventually, rig, verdicts, with};
 
 /// Refuses all but the first call for a model.
 fn once_a_day() -> serde_json::Value {
@@ -162,11 +162,15 @@ fn a_client_that_waits_for_100_gets_on() {
 }
 
 #[test]
-fn large_bodies_pass_or_are_refused_and_never_get_a_413() {
+fn bodies_too_large_to_be_held_pass_or_are_refused_at_their_end() {
     let prompt = "x".repeat(10 << 20);
     let front = |model: &str| format!(r#"{{"model":"{model}","messages":[{{"content":"{prompt}"}}]}}"#).into_bytes();
     let behind = |model: &str| format!(r#"{{"messages":[{{"content":"{prompt}"}}],"model":"{model}"}}"#).into_bytes();
-    for rig in used_up(both(&once_a_day())) {
+    let rigs = [false, true].map(|hold_headers| {
+        let setup = Setup { hold_headers, ..Setup::default() };
+        with(once_a_day(), json!({"hold_headers": hold_headers}), setup)
+    });
+    for rig in used_up(rigs) {
         judge(&rig, "front", at_once, front);
         judge(&rig, "behind", at_once, behind);
         let chunks = |client: &mut Client, case: &str, body: &[u8]| {
@@ -176,6 +180,17 @@ fn large_bodies_pass_or_are_refused_and_never_get_a_413() {
         judge(&rig, "chunks behind", chunks, behind);
         rig.has_no_failed_vm("large bodies");
     }
+}
+
+#[test]
+fn a_body_that_envoy_has_no_room_to_hold_gets_on_all_the_same() {
+    let setup = Setup { hold_headers: true, buffer: Some(64 << 10), ..Setup::default() };
+    let rig = with(once_a_day(), json!({"hold_headers": true}), setup);
+    assert_eq!(call(&rig, "the first", &[], &ask("no"), answer()).status, 200);
+    let prompt = "x".repeat(300 << 10);
+    let body = |model: &str| format!(r#"{{"messages":[{{"content":"{prompt}"}}],"model":"{model}"}}"#).into_bytes();
+    judge(&rig, "no room", at_once, body);
+    rig.has_no_failed_vm("no room");
 }
 
 #[test]

@@ -110,7 +110,9 @@ fn made_up_tenants_take_no_more_memory_than_the_table_has() {
         println!("{} made-up tenants, on_full {on_full}: {refused} refused, {grown} MB more", made_up());
         assert!(grown < 8, "{grown} MB");
         let all = made_up() - warm;
-        assert_eq!(refused, if on_full == "allow" { 0 } else { all }, "the table is full by now");
+        // A call that one limit has no place for gives back the place that another had.
+        let wanted = if on_full == "allow" { 0..=0 } else { all * 99 / 100..=all };
+        assert!(wanted.contains(&refused), "the table is full by now: {refused}");
         let stats = rig.envoy.admin().get("/stats?filter=weir_store").unwrap();
         assert!(stats.contains("event=full"), "{stats}");
         rig.has_no_failed_vm("made-up tenants");
