@@ -21,6 +21,8 @@ use schemars::JsonSchema;
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Where in Envoy this plugin stands. Default `call`.
+    pub role: Role,
     /// Who is calling. Each of the three is an ordered list of sources; the first that has a value wins.
     pub identity: Identity,
     /// Which label values metrics may have.
@@ -45,6 +47,20 @@ pub struct Config {
     pub circuits: Vec<Circuit>,
     /// What Envoy's other filters are told of a call, beside the record.
     pub filter_state: FilterState,
+}
+
+/// Where in Envoy a plugin stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Among the HTTP filters of a listener: it sees calls.
+    #[default]
+    Call,
+    /// Among the `upstream_http_filters` of the router: it sees each of Envoy's own attempts at a call, and does nothing but
+    /// note it for the record of the call, which the other plugin writes. Both must have the same `vm_config`, with a
+    /// `vm_id`. All other keys are without effect.
+    Attempt,
 }
 
 /// Sources of a call's identity.

@@ -6,6 +6,7 @@
 // Calling out and taking the host's memory over is what this room is for; nothing above it may.
 #[allow(unsafe_code)]
 mod abi;
+mod attempts;
 #[allow(unsafe_code)]
 mod clock;
 #[allow(unsafe_code)]

@@ -79,6 +79,9 @@ pub struct Record {
     /// The answer's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_id: Option<String>,
+    /// Envoy's own attempts at the call, where the filter is in the upstream's chain too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
     /// The limits that count the call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Limited>,
@@ -89,6 +92,23 @@ pub struct Record {
     pub events: u64,
     /// Events or bodies that could not be read (see `weir_unread_total`).
     pub unread: u64,
+}
+
+/// One of Envoy's own attempts at a call.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Attempt {
+    /// The upstream host's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The HTTP status, if an answer began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The first byte of its answer, its headers', since the attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
+    /// Its end, since it began; nothing if it still ran when the call was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_ms: Option<f64>,
 }
 
 /// What one limit had to do with a call.

@@ -381,6 +381,7 @@ impl Stream {
             tools_offered: asked.tools.clone(),
             system_fingerprint: facts.fingerprint,
             response_id: facts.id,
+            attempts: Vec::new(),
             limits: limited,
             retry: retry.flatten(),
             events: self.events,

@@ -28,7 +28,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{
     ApiKeyHash, Config, EventCap, FilterState, HeaderName, Identity, JwtClaim, LabelBounds, Match, Objective, Read,
-    Salt, Slo, Source, Timing, UsageOptions,
+    Role, Salt, Slo, Source, Timing, UsageOptions,
 };
 
 /// Reads a whole text.
@@ -298,8 +298,12 @@ impl Made for Objective {
     }
 }
 
+limits::choices! {
+    Role { "call" => Call, "attempt" => Attempt }
+}
+
 sections! {
-    Config { identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, filter_state }
+    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

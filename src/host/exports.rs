@@ -8,9 +8,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::abi;
 use super::shell::{Action, Exchange, Root, Side};
 use super::turns::Due;
+use super::{abi, attempts};
 
 #[cfg(target_os = "wasi")]
 unsafe extern "C" {
@@ -85,7 +85,15 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
         ROOTS.with(|table| table.try_borrow_mut().map(|mut t| t.insert(context, Root::default())).ok());
         return;
     }
-    let new = ROOTS.with(|table| Some(table.try_borrow().ok()?.get(&parent)?.exchange(context)));
+    let new = ROOTS.with(|table| {
+        let table = table.try_borrow().ok()?;
+        let root = table.get(&parent)?;
+        if root.sees_attempts() {
+            attempts::create(context);
+            return None;
+        }
+        Some(root.exchange(context))
+    });
     if let Some(new) = new {
         EXCHANGES.with(|table| table.try_borrow_mut().map(|mut t| t.insert(context, Box::new(new))).ok());
     }
@@ -123,6 +131,7 @@ extern "C" fn proxy_on_tick(context: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(context: u32, _: usize, end: bool) -> Action {
+    attempts::request_headers(context);
     exchange(context, |e| e.request_headers(end))
 }
 
@@ -138,6 +147,7 @@ extern "C" fn proxy_on_request_trailers(context: u32, _: usize) -> Action {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(context: u32, _: usize, end: bool) -> Action {
+    attempts::response_headers(context);
     exchange(context, |e| e.response_headers(end))
 }
 
@@ -158,12 +168,14 @@ extern "C" fn proxy_on_log(context: u32) {
 
 /// Nothing is left to wait for, ever.
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_: u32) -> bool {
+extern "C" fn proxy_on_done(context: u32) -> bool {
+    attempts::done(context);
     true
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(context: u32) {
+    attempts::done(context);
     // Taken out first, dropped after: its end calls the host.
     let gone = EXCHANGES.with(|table| table.try_borrow_mut().ok()?.remove(&context));
     let root = ROOTS.with(|table| table.try_borrow_mut().ok()?.remove(&context));

@@ -59,8 +59,8 @@ use super::meter::Meter;
 use super::own_time::OwnTime;
 use super::retry_meter::RetryMeter;
 use super::store::HostStore;
-use super::{pairs, turns};
-use crate::config::Config;
+use super::{attempts, pairs, turns};
+use crate::config::{Config, Role};
 use crate::metrics::{Id, Series};
 use crate::policies::limits::claim::Place;
 use crate::port::{Flow, Headers, Properties};
@@ -150,11 +150,13 @@ impl Plugin {
 pub struct Root {
     plugin: Rc<Plugin>,
     ticks: Rc<Ticks>,
+    /// It is there for attempts, not for calls.
+    attempts: Option<attempts::Expected>,
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Self { plugin: Rc::new(Plugin::new(Config::default())), ticks: Rc::default() }
+        Self { plugin: Rc::new(Plugin::new(Config::default())), ticks: Rc::default(), attempts: None }
     }
 }
 
@@ -182,7 +184,12 @@ impl Root {
         let bytes = if size == 0 { Some(Vec::new()) } else { abi::buffer(Buffer::PluginConfiguration) };
         let config = bytes.ok_or_else(|| "the host does not hand it over".to_owned()).and_then(|b| Config::parse(&b));
         match config {
+            Ok(config) if config.role == Role::Attempt => {
+                self.attempts = Some(attempts::Expected::new());
+                true
+            }
             Ok(config) => {
+                self.attempts = None;
                 self.plugin = Rc::new(Plugin::new(config));
                 if self.plugin.worker.try_borrow().is_ok_and(|worker| worker.limiter.needs.leases) {
                     turns::expect_leases();
@@ -195,6 +202,11 @@ impl Root {
                 false
             }
         }
+    }
+
+    /// Whether its contexts are attempts at calls that others see.
+    pub fn sees_attempts(&self) -> bool {
+        self.attempts.is_some()
     }
 
     /// A new exchange under the config in force, by the host's number for it.
@@ -271,6 +283,8 @@ pub struct Exchange {
     stream: Option<Stream>,
     /// The gauge that counts this stream in flight; none before the request's head.
     active: Option<u32>,
+    /// Where Envoy's own attempts at the call are noted, if anybody sees them.
+    attempts: Option<attempts::Call>,
     request: Half,
     response: Half,
     own_time: OwnTime,
@@ -288,6 +302,7 @@ impl Exchange {
             uploading: false,
             stream: Some(Stream::new(config)),
             active: None,
+            attempts: None,
             request: Half::default(),
             response: Half::default(),
             own_time: OwnTime::default(),
@@ -320,7 +335,8 @@ impl Exchange {
         let wanted = wanted && !tunnel;
         if ended || !(wanted || end) {
             self.half(side).held = false;
-            return Action::Continue;
+            let until_asked = matches!(side, Side::Request) && self.held == Held::UntilAsked;
+            return if until_asked { Action::Hold } else { Action::Continue };
         }
         let weight = self.own_time.weight_of_next_body();
         let began = now();
@@ -370,7 +386,9 @@ impl Exchange {
 
     /// A piece of the request's body was read: if all that counts is known, the limits are asked.
     fn body_asked(&mut self, end: bool, now: Nanos) -> Action {
-        let asked = end || self.stream.as_ref().is_some_and(Stream::is_asked);
+        let known = end || self.stream.as_ref().is_some_and(Stream::is_asked);
+        // Held headers wait for the end itself: a client that is refused with its request unfinished loses its connection.
+        let asked = end || (known && self.held != Held::UntilAsked);
         // What is too large to be held goes on as if it had not been: its head is decided now, the rest when it is known.
         match self.held {
             _ if asked => {}
@@ -388,7 +406,7 @@ impl Exchange {
         if std::mem::take(&mut self.uploading) {
             turns::uploaded(self.context);
         }
-        match self.ask(asked, now) {
+        match self.ask(known, now) {
             Action::Pause => {
                 // What comes while it waits is not read: it is decided by what is known, once its turn comes.
                 if let Held::Waits { last } = &mut self.held {
@@ -503,6 +521,9 @@ impl Exchange {
         {
             abi::replace_header(Map::RequestHeaders, "baggage", &baggage);
         }
+        if self.attempts.is_none() {
+            self.attempts = attempts::Call::begin();
+        }
         self.request.tunnel = head.get("upgrade").is_some();
         let body_tells = !end && !self.request.tunnel && stream.wants_request_body();
         // Where Envoy passes `expect` on, the client sends its body when the upstream has heard of the call, not before.
@@ -554,8 +575,9 @@ impl Exchange {
         let began = now();
         turns::forget(self.context);
         let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return };
-        let report = stream.done(&mut worker, &HostProperties, &HostStore, began);
+        let mut report = stream.done(&mut worker, &HostProperties, &HostStore, began);
         drop(worker);
+        report.record.attempts = self.attempts.take().map(attempts::Call::attempts).unwrap_or_default();
         self.plugin.emit(report, std::mem::take(&mut self.own_time), began);
     }
 }

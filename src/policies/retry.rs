@@ -55,6 +55,8 @@ pub struct Share {
     key: u64,
     /// Withdrawn, or deposited, in thousandths.
     amount: u64,
+    /// When.
+    at: Nanos,
     withdrawn: bool,
 }
 
@@ -318,7 +320,9 @@ impl Retrier {
             // What was withdrawn ahead for Envoy is the call's own now; if Envoy retries too, that is charged.
             let ahead = held.ahead.iter().position(|ahead| ahead.rule == at).map(|at| held.ahead.swap_remove(at));
             let mut withdraw = |budget: &mut Budget| {
-                budget.give_back(ahead.map_or(0, |ahead| ahead.amount));
+                if let Some(ahead) = ahead {
+                    budget.give_back(ahead.amount, ahead.at, &rule.terms);
+                }
                 if budget.withdraw(amount, &rule.terms) {
                     return None;
                 }
@@ -331,14 +335,14 @@ impl Retrier {
             };
             let no = match asked {
                 Ok(None) => {
-                    held.shares.push(Share { rule: at, key, amount, withdrawn: true });
+                    held.shares.push(Share { rule: at, key, amount, at: now, withdrawn: true });
                     continue;
                 }
                 Ok(Some(_)) if rule.shadow => {
                     // It goes all the same, and counts.
                     let charge = &mut |budget: &mut Budget| budget.charge(amount, &rule.terms);
                     let _ = self.budget((rule, key), &mut held.events, store, now, charge);
-                    held.shares.push(Share { rule: at, key, amount: 0, withdrawn: true });
+                    held.shares.push(Share { rule: at, key, amount: 0, at: now, withdrawn: true });
                     verdict = Verdict::Shadow;
                     continue;
                 }
@@ -369,7 +373,7 @@ impl Retrier {
             let amount = rule.amount(ask.tokens);
             let deposit = &mut |budget: &mut Budget| budget.deposit(amount);
             if self.budget((rule, key), &mut held.events, store, now, deposit).is_ok() {
-                held.shares.push(Share { rule: at, key, amount, withdrawn: false });
+                held.shares.push(Share { rule: at, key, amount, at: now, withdrawn: false });
             }
         }
     }
@@ -388,12 +392,12 @@ impl Retrier {
             let amount = rule.amount(ask.tokens);
             let mut ahead = |budget: &mut Budget| {
                 let plenty = budget.is_plenty(amount, &rule.terms);
-                (!plenty).then(|| budget.withdraw(amount, &rule.terms))
+                (!plenty).then(|| budget.may_lie_ready(amount, &rule.terms) && budget.withdraw(amount, &rule.terms))
             };
             match self.budget((rule, key), &mut held.events, store, now, &mut ahead) {
                 Ok(None) | Err(_) => {}
                 Ok(Some(true)) => {
-                    held.ahead.push(Share { rule: at, key, amount, withdrawn: true });
+                    held.ahead.push(Share { rule: at, key, amount, at: now, withdrawn: true });
                     may = Some(1);
                 }
                 Ok(Some(false)) => {
@@ -412,8 +416,8 @@ impl Retrier {
         for share in shares {
             let Some(rule) = self.budgets.get(share.rule) else { continue };
             let undo = &mut |budget: &mut Budget| match share.withdrawn {
-                true => budget.give_back(share.amount),
-                false => budget.cancel(share.amount),
+                true => budget.give_back(share.amount, share.at, &rule.terms),
+                false => budget.cancel(share.amount, share.at, &rule.terms),
             };
             // A store that does not answer now forgets in a window.
             let _ = self.budget((rule, share.key), &mut held.events, store, now, undo);

@@ -203,11 +203,45 @@ fn what_was_not_sent_is_given_back() {
     let mut budget = fresh(S);
     (0..10).for_each(|_| budget.deposit(1000));
     assert!(budget.withdraw(1000, &TERMS) && !budget.withdraw(1000, &TERMS));
-    budget.give_back(1000);
+    budget.give_back(1000, Nanos(S), &TERMS);
     assert!(budget.withdraw(1000, &TERMS));
-    budget.give_back(1000);
-    budget.cancel(1000);
+    budget.give_back(1000, Nanos(S), &TERMS);
+    budget.cancel(1000, Nanos(S), &TERMS);
     assert!(!budget.withdraw(1000, &TERMS), "nine first tries are too few");
+}
+
+#[test]
+fn what_is_given_back_late_does_not_give_back_what_others_withdrew_since() {
+    // When the first is given back: while it counts, and when it is forgotten.
+    for back in [109, 116] {
+        let mut bytes = [0; budget::SIZE];
+        let terms = budget::Terms { reserve: 2000, ..TERMS };
+        let mut at = |second: u64, work: &dyn Fn(&mut Budget) -> bool| {
+            let mut budget = Budget::read(&bytes, &terms, Nanos(second * S));
+            let done = work(&mut budget);
+            budget.write(&mut bytes);
+            done
+        };
+        let withdraw = |budget: &mut Budget| budget.withdraw(1000, &terms);
+        assert!(at(100, &withdraw) && at(108, &withdraw) && !at(108, &withdraw));
+        at(back, &|budget| {
+            budget.give_back(1000, Nanos(100 * S), &terms);
+            true
+        });
+        assert!(at(117, &withdraw), "{back}: there is place for one");
+        assert!(!at(117, &withdraw), "{back}: the second still counts");
+        assert!(at(120, &withdraw), "{back}: and is forgotten in its time");
+    }
+}
+
+#[test]
+fn what_lies_ready_for_calls_in_flight_leaves_half_to_those_who_ask() {
+    for reserve in [1000, 2000, 7000, 30_000] {
+        let terms = budget::Terms { reserve, ..TERMS };
+        let mut budget = Budget::read(&[0; budget::SIZE], &terms, Nanos(S));
+        let ready = (0..100).filter(|_| budget.may_lie_ready(1000, &terms) && budget.withdraw(1000, &terms)).count();
+        assert_eq!(ready as u64, reserve.div_ceil(2000), "of {reserve}");
+    }
 }
 
 #[test]

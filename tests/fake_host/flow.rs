@@ -69,6 +69,7 @@ fn resume(http: &Http, side: Side) -> Result<(), &'static str> {
             return Err("nothing is held: Envoy says yes all the same");
         }
         (half.gone, half.headers_held, half.held) = (true, false, false);
+        half.passed.append(&mut half.aside);
         half.passed.append(&mut half.readable);
         Ok((std::mem::take(&mut half.waiting), half.waiting_end.take()))
     })?;

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::flow::{self, LocalResponse};
 use super::{End, Exchange, Half, Headers, Phase, abi, misuse, with};
 
+/// "Stop and watermark", by the ABI's number.
+const HOLD: u32 = 2;
+
 /// Which way an exchange's context goes.
 #[derive(Clone, Copy, Debug)]
 pub enum Goodbye {
@@ -252,8 +255,12 @@ impl Http {
         self.enter(Phase::Root, |exchange| {
             let half = side.half(exchange);
             half.held = action != CONTINUE;
+            if action == HOLD {
+                half.aside.append(&mut half.readable);
+            }
             // What an exchange shows last is lost with it.
             if !half.held && !doomed {
+                half.passed.append(&mut half.aside);
                 half.passed.append(&mut half.readable);
                 // With allow_on_headers_stop_iteration they may have waited for this.
                 (half.headers_held, half.gone) = (false, true);

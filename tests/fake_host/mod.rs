@@ -131,6 +131,8 @@ struct Half {
     waiting_end: Option<End>,
     /// What a body callback can read now.
     readable: Vec<u8>,
+    /// What was held by "stop and watermark" is not shown again.
+    aside: Vec<u8>,
     /// The callback before asked to keep back what it saw.
     held: bool,
     /// The end was shown.
@@ -270,6 +272,27 @@ impl Vm {
         with(|state| (state.phase, state.configuration) = (Phase::Root, json.to_vec()));
         // SAFETY: as above.
         unsafe { abi::proxy_on_configure(self.root, json.len()) }
+    }
+
+    /// Another plugin in the same VM, under its default configuration.
+    pub fn beside(&self) -> Self {
+        let root = with(State::next_context);
+        // SAFETY: as above.
+        unsafe {
+            abi::proxy_on_context_create(root, 0);
+            assert!(abi::proxy_on_vm_start(root, 0));
+        }
+        Self { root }
+    }
+
+    /// The plugin goes with its configuration.
+    pub fn delete(self) {
+        with(|state| state.phase = Phase::Root);
+        // SAFETY: as above.
+        unsafe {
+            assert!(abi::proxy_on_done(self.root));
+            abi::proxy_on_delete(self.root);
+        }
     }
 
     /// A new exchange of which nothing is known.

@@ -3,6 +3,7 @@
 
 mod drive;
 mod figures;
+mod outage;
 mod plan;
 mod storm;
 mod tables;
@@ -41,7 +42,7 @@ pub struct Arguments {
     /// How many calls to drive; for `formats`.
     #[arg(long, default_value_t = 400)]
     calls: usize,
-    /// How long it lasts; for `storm`.
+    /// How long it lasts; for `storm` and `outage`.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(5..=600))]
     seconds: u32,
     /// Another seed, other calls.
@@ -66,6 +67,8 @@ enum Scenario {
     Formats,
     /// 99 users and a run that fans out over 47 callers on one limit, divided fairly and not.
     Storm,
+    /// An upstream that fails, under three layers that try again, with a retry budget and without.
+    Outage,
 }
 
 /// Runs the demo.
@@ -76,6 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match arguments.scenario {
         Scenario::Formats => formats(arguments),
         Scenario::Storm => storm::run(arguments),
+        Scenario::Outage => outage::run(arguments),
     }
 }
 

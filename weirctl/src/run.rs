@@ -138,7 +138,13 @@ fn cluster(upstream: &Upstream, ca: Option<&Path>) -> Result<Cluster> {
         }
         (true, None) => Some(Tls { trusted_ca: system_cas()? }),
     };
-    Ok(Cluster { name: "upstream".into(), host: upstream.host.clone(), port: upstream.port, tls })
+    Ok(Cluster {
+        name: "upstream".into(),
+        host: upstream.host.clone(),
+        port: upstream.port,
+        tls,
+        retries_at_once: None,
+    })
 }
 
 fn system_cas() -> Result<PathBuf> {

@@ -27,7 +27,7 @@ pub struct Arguments {
 /// # Errors
 /// Nothing can listen there.
 pub fn run(arguments: Arguments) -> Result<ExitCode> {
-    let options = Options { seed: arguments.seed, at_once: arguments.at_once, created: None };
+    let options = Options { seed: arguments.seed, at_once: arguments.at_once, created: None, faults: None };
     let upstream = Upstream::start(arguments.listen, options)?;
     println!("http://{}", upstream.address());
     std::io::stdout().flush()?;

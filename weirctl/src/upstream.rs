@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod ask;
 pub mod eventstream;
+pub mod faults;
 mod formats;
 mod play;
 pub mod script;
@@ -14,6 +15,7 @@ pub mod steer;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
@@ -27,6 +29,7 @@ use tokio::net::TcpListener;
 
 use answer::Answer;
 use ask::{Api, Ask};
+use faults::Faults;
 use play::Player;
 use script::Script;
 use steer::Steer;
@@ -43,6 +46,8 @@ pub struct Options {
     pub at_once: bool,
     /// The time that answers bear, in seconds since the epoch; now if there is none.
     pub created: Option<u64>,
+    /// What befalls all calls alike.
+    pub faults: Option<Arc<Faults>>,
 }
 
 /// Answers one request: what the server does, without a server.
@@ -125,7 +130,9 @@ async fn answer(options: Options, request: Request<Incoming>) -> Result<Response
     let answer = match Limited::new(body, MOST_REQUEST).collect().await {
         Ok(body) => {
             let body = body.to_bytes();
-            respond(&options, head.method.as_str(), host, target, header(steer::HEADER), &body)
+            let fault = options.faults.as_ref().and_then(|faults| faults.befall(options.seed));
+            let answer = || respond(&options, head.method.as_str(), host, target, header(steer::HEADER), &body);
+            fault.map_or_else(answer, Ok)
         }
         Err(error) => Err(format!("the request's body: {error}")),
     };

@@ -145,7 +145,7 @@ fn calls(stream: bool) -> Vec<Call> {
 
 /// What the core makes of an answer, as the record's JSON, and the answer's times in nanoseconds after the request.
 fn record(call: &Call, demo: &str) -> (Value, Vec<u64>) {
-    let options = Options { seed: 1, at_once: false, created: Some(1_800_000_000) };
+    let options = Options { seed: 1, at_once: false, created: Some(1_800_000_000), ..Options::default() };
     let body = call.body.to_string().into_bytes();
     let answer = respond(&options, "POST", call.host, call.path, Some(demo), &body).unwrap();
     let mut at = answer.head_after.as_nanos() as u64;

@@ -14,6 +14,7 @@ use weirctl::upstream::{Options, Upstream};
 
 const STANDALONE: &str = "envoy/standalone/envoy.yaml";
 const LIMITS: &str = "envoy/limits/envoy.yaml";
+const RETRIES: &str = "envoy/retries/envoy.yaml";
 const OTEL: &str = "envoy/otel/envoy.yaml";
 const ECDS: &str = "envoy/ecds/envoy.yaml";
 const GLOBAL: &str = "envoy/global-limits/envoy.yaml";
@@ -42,7 +43,7 @@ fn samples(envoy: &Envoy, metric: &str) -> Vec<String> {
 #[test]
 fn envoy_finds_every_bootstrap_valid_as_it_stands() {
     let stage = deploy::stage(&wasm::build().unwrap());
-    for bootstrap in [STANDALONE, LIMITS, OTEL, ECDS, GLOBAL] {
+    for bootstrap in [STANDALONE, LIMITS, RETRIES, OTEL, ECDS, GLOBAL] {
         let run = Command::new(binary::bring().unwrap())
             .args(["--mode", "validate", "--config-path", bootstrap])
             .current_dir(stage.path())

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use weir::record::{Ended, Limited, Record, Retry, ServerTimes, Times, Upstream, Usage, UsageSource};
+use weir::record::{Attempt, Ended, Limited, Record, Retry, ServerTimes, Times, Upstream, Usage, UsageSource};
 
 /// A record with every fact there is. Without `..`, so that a new field does not compile before it stands here.
 fn full() -> Record {
@@ -66,6 +66,7 @@ fn full() -> Record {
         tools_offered: vec!["x".to_owned()],
         system_fingerprint: text(),
         response_id: text(),
+        attempts: vec![Attempt { address: text(), status: Some(503), first_byte_ms: Some(0.0), total_ms: Some(0.0) }],
         limits: vec![Limited { name: "tpm".into(), verdict: "pass", reserved: 40, charged: 46, waited_ms: 0.0 }],
         retry: Some(Retry { attempt: 2, source: Some("body"), of: text(), verdict: "pass" }),
         events: 0,

@@ -252,7 +252,7 @@ fn formats() -> Vec<Format> {
 }
 
 fn options() -> Options {
-    Options { seed: 1, at_once: true, created: Some(1_800_000_000) }
+    Options { seed: 1, at_once: true, created: Some(1_800_000_000), ..Options::default() }
 }
 
 impl Format {

@@ -69,9 +69,9 @@ impl Budget {
         self.ring.add(DEPOSITED, amount);
     }
 
-    /// Takes a deposit back: the first try was not sent after all.
-    pub fn cancel(&mut self, amount: u64) {
-        self.ring.take_back(DEPOSITED, amount);
+    /// Takes back a deposit of then: the first try was not sent after all.
+    pub fn cancel(&mut self, amount: u64, then: Nanos, terms: &Terms) {
+        self.ring.take_back_of(then, DEPOSITED, amount, terms.window);
     }
 
     /// What is left.
@@ -86,6 +86,12 @@ impl Budget {
     pub fn is_plenty(&self, amount: u64, terms: &Terms) -> bool {
         let used = self.ring.whole(WITHDRAWN);
         self.has(used.max(amount.saturating_mul(PLENTY)), terms)
+    }
+
+    /// Whether less is used than left, so that something may be withdrawn for a retry that perhaps nobody makes: calls take long,
+    /// and what lies ready for those in flight is not to be missing where a call has failed.
+    pub fn may_lie_ready(&self, amount: u64, terms: &Terms) -> bool {
+        self.has(self.ring.whole(WITHDRAWN).saturating_add(1).max(amount), terms)
     }
 
     /// Whether so much could be withdrawn.
@@ -110,9 +116,9 @@ impl Budget {
         enough
     }
 
-    /// Gives back what was withdrawn: the retry was not sent after all.
-    pub fn give_back(&mut self, amount: u64) {
-        self.ring.take_back(WITHDRAWN, amount);
+    /// Gives back what was withdrawn then: the retry was not sent after all.
+    pub fn give_back(&mut self, amount: u64, then: Nanos, terms: &Terms) {
+        self.ring.take_back_of(then, WITHDRAWN, amount, terms.window);
     }
 
     /// Retries that nobody asked for.

@@ -112,6 +112,17 @@ impl Ring {
         }
     }
 
+    /// Takes back what was counted then, if that still counts. Not what others counted since: it has to count for longer.
+    #[inline(never)]
+    pub fn take_back_of(&mut self, then: Nanos, second: bool, amount: u64, window: Span) {
+        let width = width(window);
+        let age = (self.at / width).saturating_sub(then.0 / width);
+        let bucket = usize::try_from(age).ok().and_then(|age| self.buckets.get_mut(age));
+        if let Some(count) = bucket.and_then(|bucket| bucket.get_mut(usize::from(second))) {
+            *count = count.saturating_sub(amount);
+        }
+    }
+
     #[inline(never)]
     fn sum(&self, second: bool, buckets: usize) -> u64 {
         let counts = self.buckets.iter().take(buckets).filter_map(|bucket| bucket.get(usize::from(second)));

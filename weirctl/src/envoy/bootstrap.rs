@@ -118,6 +118,8 @@ pub struct Cluster {
     pub port: u16,
     /// TLS to it, or plain HTTP.
     pub tls: Option<Tls>,
+    /// How many of Envoy's own retries may run at once; Envoy's default of 3 if there is none.
+    pub retries_at_once: Option<u32>,
 }
 
 /// TLS to an upstream. Its name is sent (SNI) and wanted in its certificate.
@@ -130,7 +132,7 @@ pub struct Tls {
 impl Cluster {
     /// Plain HTTP/1.1 to an address.
     pub fn plain(name: &str, at: SocketAddr) -> Self {
-        Self { name: name.into(), host: at.ip().to_string(), port: at.port(), tls: None }
+        Self { name: name.into(), host: at.ip().to_string(), port: at.port(), tls: None, retries_at_once: None }
     }
 
     fn to_json(&self) -> Value {
@@ -144,6 +146,9 @@ impl Cluster {
                 "address": {"socket_address": {"address": self.host, "port_value": self.port}}
             }}]}]},
         });
+        if let Some(most) = self.retries_at_once {
+            cluster["circuit_breakers"] = json!({"thresholds": [{"max_retries": most}]});
+        }
         if !is_ip {
             cluster["dns_lookup_family"] = json!("V4_PREFERRED");
         }

@@ -34,7 +34,7 @@ impl Format {
 
     /// The upstream's answer to it, as `demo` steers it.
     pub fn answer(&self, stream: bool, demo: &str) -> Answer {
-        let options = Options { seed: 1, at_once: true, created: Some(1_800_000_000) };
+        let options = Options { seed: 1, at_once: true, created: Some(1_800_000_000), ..Options::default() };
         respond(&options, "POST", self.host, self.path(stream), Some(demo), &self.request(stream)).unwrap()
     }
 }
