@@ -183,6 +183,35 @@ fn a_place_in_flight_is_given_back_on_every_way_a_call_can_end() {
 }
 
 #[test]
+fn those_who_wait_for_a_place_take_turns_by_whose_they_are() {
+    for hold in MODES {
+        vm(|vm| {
+            set_up(vm, json!([{"name": "inflight", "concurrency": 1, "max_wait_ms": 60_000}]), hold);
+            let mut running = asking(vm, "a", 30);
+            let mut waiting: Vec<(&str, Http)> = [("a1", "a"), ("a2", "a"), ("b", "b"), ("a3", "a")]
+                .map(|(name, tenant)| (name, asking(vm, tenant, 30)))
+                .into();
+            let mut order = Vec::new();
+            while !waiting.is_empty() {
+                vm.pass_ticking_ms(50);
+                answered(running);
+                vm.pass_ticking_ms(50);
+                let next = waiting.iter().position(|(_, call)| !call.is_held()).expect("a turn");
+                let (name, call) = waiting.remove(next);
+                assert!(waiting.iter().all(|(_, call)| call.is_held()), "one place, one turn");
+                order.push(name);
+                running = call;
+            }
+            answered(running);
+            // One tenant's crowd does not keep another's only call to the end.
+            assert!(order.iter().position(|name| *name == "b") < Some(2), "hold {hold}: {order:?}");
+            order.retain(|name| *name != "b");
+            assert_eq!(order, ["a1", "a2", "a3"]);
+        });
+    }
+}
+
+#[test]
 fn a_client_that_goes_away_while_it_waits_leaves_its_place_to_others() {
     for hold in MODES {
         vm(|vm| {

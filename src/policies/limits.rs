@@ -212,10 +212,8 @@ impl Limiter {
         let mut claim = Claim {
             rule: at,
             key: 0,
-            sharer: match rule.kind {
-                Kind::Shared(..) => rule.sharer(caller, self.salt.unwrap_or_default()),
-                _ => 0,
-            },
+            // Of no use to rules for which nobody stands in line.
+            sharer: if rule.has_lines() { rule.sharer(caller, self.salt.unwrap_or_default()) } else { 0 },
             depth: caller.depth,
             taken: books.now,
             amount: 0,
