@@ -88,6 +88,21 @@ pub struct Record {
     /// Which try it was, where retries are told and it was not the first; and for what was refused with them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// What kind of call it is to those who pay: `model`, `embedding`, `tool`, …; nothing where the config does not ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What it cost, where the config has prices for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// The tool calls that the model asked for, where the config wants them told apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The tools that ran: one, or several in an MCP batch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tool_runs: Vec<ToolRun>,
+    /// Where it stands in its run's plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStep>,
     /// Events of the stream, or JSON documents of the body, that were read.
     pub events: u64,
     /// Events or bodies that could not be read (see `weir_unread_total`).
@@ -141,6 +156,103 @@ pub struct Retry {
     /// `pass`, `refuse` (no budget), `deadline` (too late), `circuit` (it is open), `shadow` (it would have been refused),
     /// `open` (it could not be decided, and passed).
     pub verdict: &'static str,
+}
+
+/// What a call cost, in nano-dollars (10⁻⁹ US dollars). The parts are those of `total` that each kind of token makes;
+/// what is no token (a price per call or second) is in `total` alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Cost {
+    /// All of it.
+    pub total: u64,
+    /// Input tokens that are in no cache.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub input: u64,
+    /// Output tokens without reasoning.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub output: u64,
+    /// Input tokens read from a cache.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_read: u64,
+    /// Input tokens written to a cache.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cache_write: u64,
+    /// Output tokens of reasoning.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reasoning: u64,
+    /// As much of `total` as bought nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub waste: u64,
+    /// Why: `failed`, `retried`, `cancelled`, `refused` or `duplicated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waste_reason: Option<&'static str>,
+}
+
+/// A tool call that a model asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ToolCall {
+    /// The tool's name.
+    pub name: String,
+    /// The provider's id for the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Bytes of its arguments, as JSON.
+    pub bytes: u64,
+    /// A keyed hash of its arguments, in 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// The arguments themselves, only where the config says so: capped and redacted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<String>,
+}
+
+/// A tool that ran.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ToolRun {
+    /// The tool's name.
+    pub name: String,
+    /// `ok`, `error` (the tool says so), `failed` (it never answered, or the call broke).
+    pub outcome: &'static str,
+    /// The call that asked for it: its id in the model's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The id of the exchange in which a model asked for it; nothing if nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
+    /// Bytes of its arguments.
+    pub bytes: u64,
+    /// A keyed hash of its arguments, in 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// Bytes of its result.
+    pub result_bytes: u64,
+    /// Until its result came, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<f64>,
+}
+
+/// Where a call stands in its run's plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PlanStep {
+    /// The step of the plan that the call was, counted from 1; if it was none, the one that was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// How many steps the plan has.
+    pub of: u32,
+    /// `matched`, `skipped`, `unplanned`, `out_of_order` or `wrong_target`.
+    pub verdict: &'static str,
+    /// What was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What came in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub got: Option<String>,
+    /// The run's adherence so far, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adherence: Option<u8>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a call ended.

@@ -384,6 +384,11 @@ impl Stream {
             attempts: Vec::new(),
             limits: limited,
             retry: retry.flatten(),
+            kind: None,
+            cost: None,
+            tool_calls: Vec::new(),
+            tool_runs: Vec::new(),
+            plan: None,
             events: self.events,
             unread: unread.total(),
         };

@@ -5,7 +5,10 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use weir::record::{Attempt, Ended, Limited, Record, Retry, ServerTimes, Times, Upstream, Usage, UsageSource};
+use weir::record::{
+    Attempt, Cost, Ended, Limited, PlanStep, Record, Retry, ServerTimes, Times, ToolCall, ToolRun, Upstream, Usage,
+    UsageSource,
+};
 
 /// A record with every fact there is. Without `..`, so that a new field does not compile before it stands here.
 fn full() -> Record {
@@ -69,6 +72,36 @@ fn full() -> Record {
         attempts: vec![Attempt { address: text(), status: Some(503), first_byte_ms: Some(0.0), total_ms: Some(0.0) }],
         limits: vec![Limited { name: "tpm".into(), verdict: "pass", reserved: 40, charged: 46, waited_ms: 0.0 }],
         retry: Some(Retry { attempt: 2, source: Some("body"), of: text(), verdict: "pass" }),
+        kind: text(),
+        cost: Some(Cost {
+            total: 1,
+            input: 1,
+            output: 1,
+            cache_read: 1,
+            cache_write: 1,
+            reasoning: 1,
+            waste: 1,
+            waste_reason: Some("failed"),
+        }),
+        tool_calls: vec![ToolCall { name: "x".into(), id: text(), bytes: 0, hash: text(), arguments: text() }],
+        tool_runs: vec![ToolRun {
+            name: "x".into(),
+            outcome: "ok",
+            id: text(),
+            asked_by: text(),
+            bytes: 0,
+            hash: text(),
+            result_bytes: 0,
+            ms: Some(0.0),
+        }],
+        plan: Some(PlanStep {
+            step: Some(1),
+            of: 2,
+            verdict: "matched",
+            expected: text(),
+            got: text(),
+            adherence: Some(100),
+        }),
         events: 0,
         unread: 0,
     }
