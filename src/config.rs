@@ -2,16 +2,20 @@
 //!
 //! Every section may be left out; `{}` and nothing at all are good configs.
 
+pub mod kinds;
 pub mod limits;
 mod read;
 pub mod retry;
+pub mod runs;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::Serialize;
 
+use kinds::KindRule;
 use limits::{Admission, Limit};
 use retry::{Circuit, Retries, RetryBudget};
+use runs::Runs;
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -45,6 +49,11 @@ pub struct Config {
     pub retry_budgets: Vec<RetryBudget>,
     /// Where calls fail fast. At most 16.
     pub circuits: Vec<Circuit>,
+    /// What kinds calls are, beside what is known by itself (see docs/runs.md). The first rule that matches counts. At most 32. Left
+    /// out, and with nothing else that wants to know, nobody looks.
+    pub kinds: Option<Vec<KindRule>>,
+    /// The accounts of runs. Left out, there are none.
+    pub runs: Option<Runs>,
     /// What Envoy's other filters are told of a call, beside the record.
     pub filter_state: FilterState,
 }
@@ -422,6 +431,17 @@ impl Config {
                 }
             }
         }
+        if let Some(rules) = &config.kinds {
+            kinds::check(rules).map_err(|reason| format!("kinds: {reason}"))?;
+        }
+        if let Some(runs) = &config.runs {
+            runs.check().map_err(|reason| format!("runs.outcomes{reason}"))?;
+        }
         Ok(config)
+    }
+
+    /// Whether anybody wants to know what kind a call is.
+    pub fn tells_kinds(&self) -> bool {
+        self.kinds.is_some() || self.runs.is_some()
     }
 }

@@ -3,5 +3,6 @@
 pub mod estimate;
 pub mod gaps;
 pub mod identity;
+pub mod kind;
 pub mod slo;
 pub mod timing;

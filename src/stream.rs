@@ -5,6 +5,7 @@
 //! ```
 //! A step may be missing (no body, no answer, an abort at any moment); `done` always comes, once.
 
+mod accounting;
 mod admission;
 mod retrying;
 
@@ -19,6 +20,7 @@ use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VE
 use crate::report::{self, Report, Settled};
 use crate::shared::Store;
 use crate::signals::identity;
+use crate::signals::kind::Kind;
 use crate::signals::timing::Timing;
 use crate::units::{Nanos, Span};
 use crate::wire::body::{Body, BodyHead, Unread};
@@ -50,6 +52,8 @@ pub struct Stream {
     tenant: Option<String>,
     user: Option<String>,
     run: Option<String>,
+    /// What kind of call it is; nothing where nobody wants to know.
+    kind: Option<Kind>,
     request: Request,
     inject: Inject,
     answer: Option<Answer>,
@@ -98,6 +102,7 @@ impl Stream {
             tenant: None,
             user: None,
             run: None,
+            kind: None,
             request: Request::default(),
             inject: Inject::No,
             answer: None,
@@ -384,7 +389,7 @@ impl Stream {
             attempts: Vec::new(),
             limits: limited,
             retry: retry.flatten(),
-            kind: None,
+            kind: self.kind.as_ref().map(|kind| kind.word.to_string()),
             cost: None,
             tool_calls: Vec::new(),
             tool_runs: Vec::new(),

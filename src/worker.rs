@@ -9,6 +9,7 @@ use crate::policies::learned::Learned;
 use crate::policies::limits::Limiter;
 use crate::policies::retry::Retrier;
 use crate::signals::estimate::Estimator;
+use crate::signals::kind::Kinds;
 
 /// One worker's VM.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Worker {
     pub retrier: Retrier,
     /// How much calls write.
     pub learned: Learned,
+    /// What kinds calls are.
+    pub kinds: Kinds,
 }
 
 impl Worker {
@@ -40,7 +43,8 @@ impl Worker {
             bounds.max_sets.get() as usize,
         );
         let (limiter, retrier) = (Limiter::new(&config), Retrier::new(&config));
+        let kinds = Kinds::new(&config);
         let (estimator, learned) = Default::default();
-        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned }
+        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds }
     }
 }

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["policies::gcra", "policies::lease", "policies::learned", "policies::lineage"],
     &["policies::share"],
     &["policies::limits", "policies::retry"],
-    &["end", "wire", "signals::identity", "signals::slo", "signals::estimate", "signals::gaps"],
+    &["end", "wire", "signals::identity", "signals::kind", "signals::slo", "signals::estimate", "signals::gaps"],
     &["signals::timing"],
     &["worker"],
     &["report"],

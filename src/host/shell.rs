@@ -131,7 +131,7 @@ impl Plugin {
             abi::set_property(CHARGE, tokens.to_string().as_bytes());
         }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
-        let Worker { config: _, labels, estimator: _, limiter: _, retrier: _, learned: _ } = &*worker;
+        let Worker { config: _, labels, estimator: _, limiter: _, retrier: _, learned: _, kinds: _ } = &*worker;
         meter.judge(&slos);
         if let Ok(mut meter) = self.limits.try_borrow_mut() {
             meter.count(&limits);
@@ -512,6 +512,9 @@ impl Exchange {
         let head = Headers(&pairs);
         for name in stream.request_head(head, end, &HostProperties, began) {
             abi::remove_header(Map::RequestHeaders, name);
+        }
+        if let Ok(worker) = self.plugin.worker.try_borrow() {
+            stream.kind_head(head, &worker.kinds, &HostProperties);
         }
         if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
             stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);

@@ -12,6 +12,7 @@ use crate::port::{Headers, Properties};
 use crate::record::{Limited, Usage};
 use crate::report::LimitCount;
 use crate::shared::Store;
+use crate::signals::kind::asks_for_tool;
 use crate::units::{Nanos, Span};
 use crate::wire::refusal::{self, Kind, Refusal, Shaped};
 use crate::wire::seams::Seams;
@@ -404,12 +405,6 @@ impl Stream {
     pub(super) fn known_route(&self) -> Option<String> {
         self.admission.route.clone()
     }
-}
-
-/// JSON that asks for a tool to be called: MCP's requests accept both kinds of answer.
-pub(super) fn asks_for_tool(head: Headers<'_>) -> bool {
-    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
-    head.get(":method") == Some(b"POST") && accepts(b"application/json") && accepts(b"text/event-stream")
 }
 
 pub(super) fn property_text(properties: &dyn Properties, path: &[&str]) -> Option<String> {

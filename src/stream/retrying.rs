@@ -2,7 +2,7 @@
 //! and remembered when it failed.
 
 use super::Stream;
-use super::admission::{OwnAnswer, asks_for_tool, property_text};
+use super::admission::{OwnAnswer, property_text};
 use crate::api::Api;
 use crate::config::Source as Identity;
 use crate::config::retry::{RefuseWith, RetryScope, RetrySource};
@@ -17,6 +17,7 @@ use crate::record::{Ended, Retry, Usage};
 use crate::report::{Retried, RetryCount};
 use crate::shared::{Change, Store};
 use crate::signals::identity;
+use crate::signals::kind::asks_for_tool;
 use crate::units::{Nanos, Span};
 use crate::wire::refusal::{self, Kind, Refusal};
 use crate::worker::Worker;

@@ -56,6 +56,15 @@ fn what_is_wrong_is_named_by_its_path() {
         (r#"{"retry_budgets":[{"name":"b","ratio":1},{"name":"b","ratio":1}]}"#, "retry_budgets[1].name", "is taken"),
         (r#"{"circuits":[{"name":"c","scope":["host"]}]}"#, "circuits[0].scope[0]", "unknown variant"),
         (r#"{"circuits":[{"name":"c","min_calls":0}]}"#, "circuits[0].min_calls", "zero"),
+        (r#"{"kinds":[{"match":{"path":"/x"}}]}"#, "kinds[0]", "missing field `kind`"),
+        (r#"{"kinds":[{"match":{"model":"x"},"kind":"tool"}]}"#, "kinds[0].match.model", "unknown field"),
+        (r#"{"kinds":[{"kind":"Tool"}]}"#, "kinds[0].kind", "is not a kind"),
+        (r#"{"kinds":[{"kind":"tool","name":"a;b"}]}"#, "kinds[0].name", "is not a name"),
+        (r#"{"runs":{"max":1}}"#, "runs.max", "not between 8 and"),
+        (r#"{"runs":{"idle_s":0}}"#, "runs.idle_s", "zero"),
+        (r#"{"runs":{"header":"a b"}}"#, "runs.header", "not a header name"),
+        (r#"{"runs":{"outcomes":["a","b","a"]}}"#, "runs.outcomes[2]", "is taken"),
+        (r#"{"runs":{"outcomes":["other"]}}"#, "runs.outcomes[0]", "is taken"),
         (
             r#"{"slo":[{"match":{"modle":"x"},"first_token_ms":1,"objective":0.9}]}"#,
             "slo[0].match.modle",
@@ -67,6 +76,15 @@ fn what_is_wrong_is_named_by_its_path() {
     }
     let many = format!(r#"{{"slo":[{}]}}"#, vec![r#"{"first_token_ms":1,"objective":0.5}"#; 33].join(","));
     assert_eq!(Config::parse(many.as_bytes()).unwrap_err(), "slo: 33 objectives, at most 32");
+    let kinds = |count: usize, word: &dyn Fn(usize) -> String| {
+        let rules: Vec<_> = (0..count).map(|i| format!(r#"{{"kind":"{}"}}"#, word(i))).collect();
+        Config::parse(format!(r#"{{"kinds":[{}]}}"#, rules.join(",")).as_bytes()).unwrap_err()
+    };
+    assert_eq!(kinds(33, &|_| "tool".to_owned()), "kinds: 33 of them, at most 32");
+    assert_eq!(kinds(9, &|i| format!("own-{i}")), "kinds: 9 words of their own, at most 8");
+    let outcomes: Vec<_> = (0..17).map(|i| format!("\"o{i}\"")).collect();
+    let outcomes = format!(r#"{{"runs":{{"outcomes":[{}]}}}}"#, outcomes.join(","));
+    assert_eq!(Config::parse(outcomes.as_bytes()).unwrap_err(), "runs.outcomes: 17 of them, at most 16");
 }
 
 #[test]
@@ -82,7 +100,7 @@ fn nothing_at_all_is_a_good_config_and_means_the_defaults() {
 
 #[test]
 fn a_config_survives_being_written_and_read_again() {
-    let json = r#"{"role":"attempt","labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"filter_state":{"tokens":true},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}]}"#;
+    let json = r#"{"role":"attempt","labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"filter_state":{"tokens":true},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}],"kinds":[{"match":{"route":"r","path":"/p*","host":"h","method":"PUT"},"kind":"own","name":"n"}],"runs":{"max":9,"idle_s":7,"header":"x-how","outcomes":["good"]}}"#;
     let once = serde_json::to_value(Config::parse(json.as_bytes()).unwrap()).unwrap();
     let twice = serde_json::to_value(Config::parse(once.to_string().as_bytes()).unwrap()).unwrap();
     assert_eq!(once, twice);
@@ -94,7 +112,9 @@ fn a_config_survives_being_written_and_read_again() {
     {
         assert_eq!(once[section][key], given[section][key], "{section}.{key}");
     }
-    assert_eq!(once["retries"], given["retries"]);
+    for section in ["retries", "kinds", "runs"] {
+        assert_eq!(once[section], given[section]);
+    }
     for (section, key) in [("retry_budgets", "match"), ("circuits", "match")] {
         let without = |config: &serde_json::Value| {
             let mut rule = config[section][0].clone();

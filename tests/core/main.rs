@@ -10,6 +10,7 @@ mod hide;
 mod identity;
 mod inject;
 mod json;
+mod kinds;
 mod labels;
 mod learned;
 mod lease;

@@ -98,7 +98,9 @@ impl Call {
         let mut stream = Stream::new(Rc::clone(&worker.config));
         let mut head = vec![(":method", "POST"), (":path", self.path), (":authority", "api.example.com")];
         head.extend(&self.request_headers);
-        stream.request_head(Headers(&pairs(&head)), false, properties, ms(0));
+        let pairs_of_head = pairs(&head);
+        stream.request_head(Headers(&pairs_of_head), false, properties, ms(0));
+        stream.kind_head(Headers(&pairs_of_head), &worker.kinds, properties);
         stream.request_body(self.request.as_bytes(), true, ms(0));
         let mut head = vec![(":status", self.status)];
         head.extend(&self.response_headers);

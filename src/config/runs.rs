@@ -1,0 +1,61 @@
+//! The section `runs`: what a whole run took.
+
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
+
+use super::HeaderName;
+use super::kinds::KindName;
+use super::limits::Keys;
+
+/// Most outcomes that a config may name: each is a value of a label.
+pub const MAX_OUTCOMES: usize = 16;
+
+/// The outcome of all that have no name of their own here.
+pub const OTHER: &str = "other";
+
+/// The accounts of runs. A call with the header `outcome` closes its run's account into histograms.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Runs {
+    /// About how many runs have an account at once; each takes 192 bytes of Envoy's memory. 8 to 1,048,576, default 32,768.
+    pub max: Keys,
+    /// After so many seconds without a call a run's account is forgotten. Default 3600.
+    pub idle_s: NonZeroU32,
+    /// The request header that says how a run ended. It is taken off the request. Default `x-weir-outcome`.
+    pub header: HeaderName,
+    /// The outcomes that have a label value of their own, in any case; all others are `other`. At most 16. Default `resolved`,
+    /// `escalated`, `abandoned`.
+    pub outcomes: Vec<KindName>,
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        let outcome = |name: &str| KindName::try_from(name.to_owned()).unwrap_or_default();
+        Self {
+            max: Keys::default(),
+            idle_s: NonZeroU32::MIN.saturating_add(3599),
+            header: HeaderName("x-weir-outcome".to_owned()),
+            outcomes: ["resolved", "escalated", "abandoned"].map(outcome).to_vec(),
+        }
+    }
+}
+
+impl Runs {
+    /// What is wrong with it as a whole, behind the rest of the path.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.outcomes.len() > MAX_OUTCOMES {
+            return Err(format!(": {} of them, at most {MAX_OUTCOMES}", self.outcomes.len()));
+        }
+        for (at, name) in self.outcomes.iter().enumerate() {
+            if name.as_str() == OTHER || self.outcomes.iter().take(at).any(|other| other == name) {
+                return Err(format!("[{at}]: `{}` is taken", name.as_str()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! What kind a call is to those who pay: told from its head and route alone, before the first byte of a body.
+//!
+//! The config's rules come first, in their order; then inference, which [`crate::api`] knows; then MCP, by its headers; then
+//! paths that everybody serves alike. All the rest is `other`.
+
+use std::rc::Rc;
+
+use crate::api::Api;
+use crate::config::kinds::{self, KNOWN, KindMatch, MAX_OWN};
+use crate::config::{Config, fits};
+use crate::port::Headers;
+
+/// How many kinds there can be.
+pub const SLOTS: usize = KNOWN.len() + MAX_OWN;
+
+/// A call's kind. Cheap to clone: the words are those of the config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name.
+    pub word: Rc<str>,
+    /// Of a plain HTTP tool, the tool's name, where a rule has one.
+    pub name: Option<Rc<str>>,
+    /// Its number, below [`SLOTS`].
+    pub slot: u8,
+}
+
+/// All kinds under one config.
+#[derive(Debug, Default)]
+pub struct Kinds {
+    on: bool,
+    rules: Vec<Rule>,
+    /// By their number.
+    words: Vec<Rc<str>>,
+    wants_route: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    matches: KindMatch,
+    kind: Kind,
+}
+
+impl Kinds {
+    /// The kinds of a config.
+    pub fn new(config: &Config) -> Self {
+        if !config.tells_kinds() {
+            return Self::default();
+        }
+        let of = config.kinds.as_deref().unwrap_or_default();
+        let own = kinds::own(of);
+        let words: Vec<Rc<str>> = KNOWN.iter().copied().chain(own).take(SLOTS).map(Rc::from).collect();
+        let rule = |rule: &kinds::KindRule| {
+            let slot = words.iter().position(|word| **word == *rule.kind.as_str())?;
+            let mut matches = rule.matches.clone();
+            matches.host = matches.host.map(|host| host.to_ascii_lowercase());
+            let name = rule.name.as_ref().map(|name| Rc::from(name.as_str()));
+            Some(Rule { matches, kind: Kind { word: Rc::clone(words.get(slot)?), name, slot: slot as u8 } })
+        };
+        let rules: Vec<Rule> = of.iter().filter_map(rule).collect();
+        let wants_route = rules.iter().any(|rule| rule.matches.route.is_some());
+        Self { on: true, rules, words, wants_route }
+    }
+
+    /// Whether anybody wants to know.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// Whether a rule wants to know the call's route.
+    pub fn wants_route(&self) -> bool {
+        self.wants_route
+    }
+
+    /// The kinds' names, by their numbers.
+    pub fn words(&self) -> &[Rc<str>] {
+        &self.words
+    }
+
+    /// The kind of the call with this head; nothing if nobody wants to know.
+    pub fn of(&self, head: Headers<'_>, api: Api, route: Option<&str>) -> Option<Kind> {
+        if !self.on {
+            return None;
+        }
+        let path = head.text(":path").unwrap_or_default();
+        let path = path.split_once('?').map_or(path, |(front, _query)| front);
+        let by_rule = || self.by_rule(head, path, route);
+        by_rule().or_else(|| {
+            let slot = by_itself(head, path, api);
+            Some(Kind { word: Rc::clone(self.words.get(slot as usize)?), name: None, slot: slot as u8 })
+        })
+    }
+
+    fn by_rule(&self, head: Headers<'_>, path: &str, route: Option<&str>) -> Option<Kind> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let host = without_port(head.text(":authority").unwrap_or_default()).to_ascii_lowercase();
+        let method = head.text(":method");
+        let rule = self.rules.iter().find(|rule| {
+            let KindMatch { route: wanted, path: path_wanted, host: host_wanted, method: method_wanted } =
+                &rule.matches;
+            fits(wanted, &[route])
+                && fits(path_wanted, &[Some(path)])
+                && fits(host_wanted, &[Some(&host)])
+                && fits(method_wanted, &[method])
+        })?;
+        Some(rule.kind.clone())
+    }
+}
+
+/// `[::1]:8080` is `[::1]`.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// The numbers of [`KNOWN`].
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Known {
+    Model = 0,
+    Embedding = 1,
+    Retrieval = 2,
+    Rerank = 3,
+    Tool = 4,
+    Guardrail = 5,
+    Observability = 6,
+    Other = 7,
+}
+
+#[inline(never)]
+fn by_itself(head: Headers<'_>, path: &str, api: Api) -> Known {
+    match api {
+        Api::Other => {}
+        Api::Embeddings => return Known::Embedding,
+        _ => return Known::Model,
+    }
+    if is_mcp(head) {
+        return Known::Tool;
+    }
+    let path = path.trim_end_matches('/');
+    let fitting = PATHS.iter().find(|(within, end, _)| path.contains(within) && ends_in(path, end));
+    fitting.map_or(Known::Other, |(_, _, kind)| *kind)
+}
+
+/// MCP over HTTP: a session, or a version of the protocol; a client's first request has neither, but accepts both kinds of
+/// answer.
+fn is_mcp(head: Headers<'_>) -> bool {
+    ["mcp-session-id", "mcp-protocol-version"].iter().any(|name| head.get(name).is_some()) || asks_for_tool(head)
+}
+
+/// JSON that asks for a tool to be called: MCP's requests accept both kinds of answer.
+pub fn asks_for_tool(head: Headers<'_>) -> bool {
+    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
+    head.get(":method") == Some(b"POST") && accepts(b"application/json") && accepts(b"text/event-stream")
+}
+
+/// Whether a path ends in this, at the border of a segment or of a verb (`models/x:rank`).
+fn ends_in(path: &str, end: &str) -> bool {
+    path.strip_suffix(end).is_some_and(|front| front.ends_with(['/', ':']))
+}
+
+/// What a path holds, how it ends, and what that is. The first row that fits counts.
+const PATHS: &[(&str, &str, Known)] = &[
+    // Cohere, Jina, Voyage, vLLM, TEI, …; Vertex's ranking API.
+    ("", "rerank", Known::Rerank),
+    ("/rankingConfigs/", "rank", Known::Rerank),
+    // OpenAI and all like it; Bedrock Guardrails; Azure Content Safety; Model Armor.
+    ("", "moderations", Known::Guardrail),
+    ("/guardrail/", "apply", Known::Guardrail),
+    ("/contentsafety/", "analyze", Known::Guardrail),
+    ("/contentsafety/", "shieldPrompt", Known::Guardrail),
+    ("", "sanitizeUserPrompt", Known::Guardrail),
+    ("", "sanitizeModelResponse", Known::Guardrail),
+    // OpenAI's vector stores, Bedrock's knowledge bases.
+    ("/vector_stores/", "search", Known::Retrieval),
+    ("/knowledgebases/", "retrieve", Known::Retrieval),
+    // Qdrant; Chroma and Typesense have collections too.
+    ("/collections/", "search", Known::Retrieval),
+    ("/collections/", "search/batch", Known::Retrieval),
+    ("/collections/", "search/groups", Known::Retrieval),
+    ("/collections/", "query", Known::Retrieval),
+    ("/collections/", "query/batch", Known::Retrieval),
+    ("/collections/", "query/groups", Known::Retrieval),
+    ("/collections/", "recommend", Known::Retrieval),
+    // Milvus; Pinecone; Azure AI Search, Meilisearch and Marqo; Elasticsearch and OpenSearch.
+    ("/vectordb/entities/", "search", Known::Retrieval),
+    ("/vectordb/entities/", "hybrid_search", Known::Retrieval),
+    ("/vectordb/entities/", "query", Known::Retrieval),
+    ("/records/namespaces/", "search", Known::Retrieval),
+    ("/indexes", "search", Known::Retrieval),
+    ("/indexes", "search.post.search", Known::Retrieval),
+    ("", "_search", Known::Retrieval),
+    ("", "_msearch", Known::Retrieval),
+    ("", "_knn_search", Known::Retrieval),
+    // OTLP, at whatever place it is served; Langfuse; LangSmith.
+    ("", "v1/traces", Known::Observability),
+    ("", "v1/metrics", Known::Observability),
+    ("", "v1/logs", Known::Observability),
+    ("/api/public/", "ingestion", Known::Observability),
+    ("", "runs/batch", Known::Observability),
+    ("", "runs/multipart", Known::Observability),
+    // Inference that is counted by other things than tokens.
+    ("/images/", "generations", Known::Model),
+    ("/images/", "edits", Known::Model),
+    ("/audio/", "speech", Known::Model),
+    ("/audio/", "transcriptions", Known::Model),
+    ("/audio/", "translations", Known::Model),
+];
