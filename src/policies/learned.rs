@@ -20,13 +20,16 @@ pub struct Keys([u64; 3]);
 impl Keys {
     /// The keys of a call. Without a model, those of its tenant and route alone.
     pub fn of(tenant: Option<&str>, model: Option<&str>, route: Option<&str>) -> Self {
-        let hash = |parts: [Option<&str>; 3]| {
+        let hash = |part: Option<&str>| {
             let mut hash = DefaultHasher::new();
-            parts.hash(&mut hash);
-            // Zero marks a slot that was never used.
-            hash.finish().max(1)
+            part.hash(&mut hash);
+            hash.finish()
         };
-        Self([hash([tenant, model, route]), hash([None, model, None]), hash([tenant, None, route])])
+        let (tenant, model, route) = (hash(tenant), hash(model), hash(route));
+        // Each part in a place of its own, so that none passes for another. Zero marks a slot that was never used.
+        let of = |tenant: u64, model: u64, route: u64| (tenant ^ model.rotate_left(21) ^ route.rotate_left(42)).max(1);
+        let none = hash(None);
+        Self([of(tenant, model, route), of(none, model, none), of(tenant, none, route)])
     }
 }
 

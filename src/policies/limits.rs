@@ -33,8 +33,11 @@ const MAX_SHARED: u32 = 4096;
 const MORE_PART: u64 = 4;
 const MORE_TOKENS: u64 = 64;
 
-/// What a call claimed too much of a limit is given back at once only where less than this part of the limit is left.
+/// What a call claimed too much of a limit is given back at once only where less than this part of the limit is left. Neither
+/// is it asked for once more where that much is left and what is missing is no more than such a part of what it has: all
+/// who do so together cannot miss more than is left.
 const PLENTY: u64 = 2;
+const LITTLE: u64 = 8;
 
 /// What to tell a client to wait where nobody knows when a place will be free.
 const SOON: Span = Span(1_000_000_000);
@@ -365,14 +368,18 @@ impl Limiter {
         if claim.amount == 0 || wanted == claim.amount {
             return Ok(());
         }
+        // While most of the limit is left nobody misses what is claimed too much or a little too little; it is put right when
+        // the call is over, and the store is asked once less.
+        let plenty = claim.left.is_some_and(|left| left.amount >= rule.capacity() / PLENTY);
         let Some(more) = wanted.checked_sub(claim.amount) else {
-            // While most of the limit is left nobody misses it; it comes back when the call is over, and the store is
-            // asked once less.
-            if claim.left.is_none_or(|left| left.amount < rule.capacity() / PLENTY) {
+            if !plenty {
                 self.reduce(claim, wanted, books);
             }
             return Ok(());
         };
+        if plenty && more <= claim.amount / LITTLE {
+            return Ok(());
+        }
         // A call whose turn has come does not queue again behind those who came after it, nor is it refused, for as much as its
         // estimate missed: it takes that as any call does at its end. What is more than it waited for is another call.
         if claim.waited > Span(0) && more <= claim.amount && matches!(rule.kind, Kind::Rate(_) | Kind::Shared(..)) {
