@@ -2,6 +2,7 @@
 //!
 //! Every section may be left out; `{}` and nothing at all are good configs.
 
+pub mod audit;
 pub mod kinds;
 pub mod limits;
 mod read;
@@ -12,6 +13,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::Serialize;
 
+use audit::Audit;
 use kinds::KindRule;
 use limits::{Admission, Limit};
 use retry::{Circuit, Retries, RetryBudget};
@@ -54,6 +56,8 @@ pub struct Config {
     pub kinds: Option<Vec<KindRule>>,
     /// The accounts of runs. Left out, there are none.
     pub runs: Option<Runs>,
+    /// What a caller is told of its call, and how records are made tamper-evident.
+    pub audit: Audit,
     /// What Envoy's other filters are told of a call, beside the record.
     pub filter_state: FilterState,
 }

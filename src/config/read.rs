@@ -18,6 +18,7 @@ macro_rules! sections {
     )*};
 }
 
+mod audit;
 mod kinds;
 mod limits;
 mod retry;
@@ -304,7 +305,7 @@ limits::choices! {
 }
 
 sections! {
-    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, filter_state }
+    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, audit, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

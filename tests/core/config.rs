@@ -55,6 +55,10 @@ fn what_is_wrong_is_named_by_its_path() {
         (r#"{"retry_budgets":[{"name":"b","ratio":-0.1}]}"#, "retry_budgets[0].ratio", "not between 0 and 1000"),
         (r#"{"retry_budgets":[{"name":"b","ratio":1},{"name":"b","ratio":1}]}"#, "retry_budgets[1].name", "is taken"),
         (r#"{"circuits":[{"name":"c","scope":["host"]}]}"#, "circuits[0].scope[0]", "unknown variant"),
+        (r#"{"audit":{"chain":{}}}"#, "audit.chain", "missing field `key`"),
+        (r#"{"audit":{"chain":{"key":"too short"}}}"#, "audit.chain.key", "at least 16"),
+        (r#"{"audit":{"chain":{"key":"0123456789abcdef","key_id":"a b"}}}"#, "audit.chain.key_id", "not a name"),
+        (r#"{"audit":{"trailer":true}}"#, "audit.trailer", "unknown field"),
         (r#"{"circuits":[{"name":"c","min_calls":0}]}"#, "circuits[0].min_calls", "zero"),
         (r#"{"kinds":[{"match":{"path":"/x"}}]}"#, "kinds[0]", "missing field `kind`"),
         (r#"{"kinds":[{"match":{"model":"x"},"kind":"tool"}]}"#, "kinds[0].match.model", "unknown field"),
@@ -100,7 +104,7 @@ fn nothing_at_all_is_a_good_config_and_means_the_defaults() {
 
 #[test]
 fn a_config_survives_being_written_and_read_again() {
-    let json = r#"{"role":"attempt","labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"filter_state":{"tokens":true},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}],"kinds":[{"match":{"route":"r","path":"/p*","host":"h","method":"PUT"},"kind":"own","name":"n"}],"runs":{"max":9,"idle_s":7,"header":"x-how","outcomes":["good"]}}"#;
+    let json = r#"{"role":"attempt","labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"audit":{"headers":true,"trailers":true,"sse_comment":true,"chain":{"key":"0123456789abcdef","key_id":"2026-11"}},"filter_state":{"tokens":true},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}],"kinds":[{"match":{"route":"r","path":"/p*","host":"h","method":"PUT"},"kind":"own","name":"n"}],"runs":{"max":9,"idle_s":7,"header":"x-how","outcomes":["good"]}}"#;
     let once = serde_json::to_value(Config::parse(json.as_bytes()).unwrap()).unwrap();
     let twice = serde_json::to_value(Config::parse(once.to_string().as_bytes()).unwrap()).unwrap();
     assert_eq!(once, twice);
@@ -123,4 +127,13 @@ fn a_config_survives_being_written_and_read_again() {
         };
         assert_eq!(without(&once), without(&given));
     }
+}
+
+#[test]
+fn no_key_is_printed() {
+    let json =
+        br#"{"audit":{"chain":{"key":"0123456789abcdef"}},"identity":{"user":[{"api_key_hash":{"salt":"12345678"}}]}}"#;
+    let config = Config::parse(json).unwrap();
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("0123456789abcdef") && !printed.contains("12345678"), "{printed}");
 }
