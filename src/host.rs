@@ -16,6 +16,7 @@ mod meter;
 mod own_time;
 mod pairs;
 mod retry_meter;
+mod run_meter;
 mod shell;
 mod store;
 mod turns;

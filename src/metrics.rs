@@ -94,6 +94,32 @@ pub const INTER_TOKEN_LE: &[&str] = &[
     "5000", "10000", "30000", "60000", "300000", "600000", "+Inf",
 ];
 
+/// Bounds of what runs cost, in nano-dollars: from a millionth of a dollar to a hundred.
+pub const COST_BUCKETS: &[u64] = &[
+    1_000,
+    10_000,
+    100_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+    20_000_000_000,
+    50_000_000_000,
+    100_000_000_000,
+];
+
+/// Bounds of how many calls a run makes.
+pub const CALLS_BUCKETS: &[u64] = &[1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
+
 macro_rules! metrics {
     ($($id:ident: $name:literal $kind:ident $shared:ident $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
         /// The metrics by name; the number is the place in [`METRICS`].
@@ -174,6 +200,18 @@ metrics! {
         "None.";
     WastedTokens: "weir_wasted_tokens_total" Counter All Some(("why", &["failed", "repeated"])), &[],
         "Tokens of attempts that failed, and of those that repeated what had not failed; reported or estimated. Only where retries are told.",
+        "None.";
+    RunCost: "weir_run_cost_nanodollars" Histogram None None, COST_BUCKETS,
+        "What runs cost in all until a call said how they ended (`outcome`), in nano-dollars; only runs that have a price. Its sum is Envoy's estimate from the buckets; `weir_run_cost_by_kind_nanodollars_total` has it exactly.",
+        "None.";
+    RunCalls: "weir_run_calls" Histogram None None, CALLS_BUCKETS,
+        "How many calls such runs sent, by outcome (`outcome`).",
+        "None.";
+    RunCostByKind: "weir_run_cost_by_kind_nanodollars_total" Counter None None, &[],
+        "What such runs cost, by outcome (`outcome`) and by the kind of call (`kind`), in nano-dollars.",
+        "None.";
+    RunWaste: "weir_run_waste_nanodollars_total" Counter None None, &[],
+        "As much of what such runs cost as bought nothing, by outcome (`outcome`), in nano-dollars.",
         "None.";
     Store: "weir_store_total" Counter None Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
         "What was seen of the store that workers share: changes made again because another worker was faster, keys that found no place, entries taken over, no answer.",

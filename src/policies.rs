@@ -1,5 +1,6 @@
 //! What may act on a call, as plain arithmetic: `now` is an argument, the store a port.
 
+pub mod account;
 pub mod gcra;
 pub mod learned;
 pub mod lease;

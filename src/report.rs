@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::labels::LabelSet;
 use crate::metrics::{Id, Series};
+use crate::policies::account::Account;
 use crate::record::{Ended, Record, Usage};
 use crate::shared::Events;
 use crate::signals::slo;
@@ -28,6 +29,8 @@ pub struct Report {
     pub store: Events,
     /// The call's attempts, by layer and outcome, and the number of its route's label.
     pub retries: (u16, Vec<RetryCount>),
+    /// What its run took, if the call closes the account.
+    pub run: Option<RunClosed>,
     /// Tokens to charge to limits that others keep; nothing where the config does not ask for it.
     pub charge: Option<u64>,
 }
@@ -54,6 +57,15 @@ pub struct RetryCount {
     pub outcome: u8,
     /// How many there were.
     pub count: u64,
+}
+
+/// A run's account that was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunClosed {
+    /// The outcome, by number (see [`crate::config::runs::Runs::words`]).
+    pub outcome: u8,
+    /// What the run took.
+    pub account: Account,
 }
 
 /// What a call had to do with retries.
@@ -90,12 +102,14 @@ pub struct Settled<'a> {
     pub store: Events,
     /// What it had to do with retries; nothing if nobody looked.
     pub retried: Option<Retried>,
+    /// Its run's account, if it closes it.
+    pub closed: Option<RunClosed>,
 }
 
 /// What a call leaves behind under this config.
 pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let slos = verdicts(&call, config);
-    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, mut store, retried } = call;
+    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, mut store, retried, closed } = call;
     let labels = labels(&record, worker);
     let mut counts = Vec::with_capacity(48);
     let mut add = |series: Series, value: u64| counts.push((series, value));
@@ -158,7 +172,7 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let retries = (labels.route, attempts);
 
     let charge = config.filter_state.tokens.then(|| charge(&record.usage));
-    Report { record, labels, counts, slos, limits, store, retries, charge }
+    Report { record, labels, counts, slos, limits, store, retries, run: closed, charge }
 }
 
 /// What a call is charged: what its record says, so that the sum over an access log is the sum that was charged.

@@ -5,6 +5,8 @@
 
 pub mod table;
 
+use crate::units::Nanos;
+
 /// The most times that a change is tried again because another worker was faster. Each time someone's change got through,
 /// so to run out of them takes so many others in a row. A hundred in a row were seen of threads that do nothing else and share
 /// too few cores; a try takes microseconds.
@@ -132,6 +134,23 @@ pub fn agreed(store: &dyn Store, key: &str, mine: u64) -> Result<u64, Broken> {
     };
     update(store, key, 9, &mut Events::default(), &mut first)?;
     Ok(agreed)
+}
+
+/// Under which name the salt lies; the number is the version of what lies there.
+const SALT: &str = "weir.1.salt";
+
+/// The key of all keyed hashes in the store, the same for all workers. A worker asks for it once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Salt(Option<u64>);
+
+impl Salt {
+    /// The key; nothing if the store does not answer.
+    pub fn get(&mut self, store: &dyn Store, now: Nanos) -> Option<u64> {
+        if self.0.is_none() {
+            self.0 = agreed(store, SALT, now.0).ok();
+        }
+        self.0
+    }
 }
 
 /// A store that keeps nothing and never answers: where no limits are.

@@ -54,6 +54,8 @@ pub struct Stream {
     run: Option<String>,
     /// What kind of call it is; nothing where nobody wants to know.
     kind: Option<Kind>,
+    /// The number of the outcome of its run that its header names.
+    outcome: Option<u8>,
     request: Request,
     inject: Inject,
     answer: Option<Answer>,
@@ -103,6 +105,7 @@ impl Stream {
             user: None,
             run: None,
             kind: None,
+            outcome: None,
             request: Request::default(),
             inject: Inject::No,
             answer: None,
@@ -358,9 +361,10 @@ impl Stream {
             self.teach(worker, &usage);
         }
         let asked = self.request.asked();
-        let (limits, store) = (self.limit_counts(&worker.limiter), self.store_events());
+        let (limits, mut events) = (self.limit_counts(&worker.limiter), self.store_events());
         let limited = self.limited(&worker.limiter);
         let own = self.held_by_limit().then(|| LIMITED.to_owned()).or(retry_error);
+        let accounting = self.accounting();
         let record = Record {
             v: VERSION,
             route: self.known_route().or_else(|| said(&["xds", "route_name"])),
@@ -397,8 +401,19 @@ impl Stream {
             events: self.events,
             unread: unread.total(),
         };
-        let call =
-            Settled { record, timing: &self.timing, unread, tokens, stream_asked, end: now, limits, store, retried };
+        let closed = accounting.and_then(|account| account.settle(&record, worker, &mut events, store, now));
+        let call = Settled {
+            record,
+            timing: &self.timing,
+            unread,
+            tokens,
+            stream_asked,
+            end: now,
+            limits,
+            store: events,
+            retried,
+            closed,
+        };
         report::of(call, &self.config, worker)
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::labels::{Label, Labels};
+use crate::policies::account::Accounts;
 use crate::policies::learned::Learned;
 use crate::policies::limits::Limiter;
 use crate::policies::retry::Retrier;
@@ -28,6 +29,8 @@ pub struct Worker {
     pub learned: Learned,
     /// What kinds calls are.
     pub kinds: Kinds,
+    /// The accounts of runs, where there are any.
+    pub accounts: Option<Accounts>,
 }
 
 impl Worker {
@@ -43,8 +46,8 @@ impl Worker {
             bounds.max_sets.get() as usize,
         );
         let (limiter, retrier) = (Limiter::new(&config), Retrier::new(&config));
-        let kinds = Kinds::new(&config);
+        let (kinds, accounts) = (Kinds::new(&config), Accounts::new(&config));
         let (estimator, learned) = Default::default();
-        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds }
+        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds, accounts }
     }
 }

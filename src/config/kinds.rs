@@ -11,6 +11,8 @@ use super::limits::LimitName;
 pub const MAX_KINDS: usize = 32;
 /// Most kinds of the config's own words. A run's account has a place for each.
 pub const MAX_OWN: usize = 8;
+/// How many kinds there can be.
+pub const SLOTS: usize = KNOWN.len() + MAX_OWN;
 
 /// The kinds that are known by themselves; the last is all the rest.
 pub const KNOWN: [&str; 8] =

@@ -46,6 +46,18 @@ impl Default for Runs {
 }
 
 impl Runs {
+    /// The number of the outcome that a header names, as [`Runs::words`] has them; none if it names nothing.
+    pub fn outcome(&self, value: &[u8]) -> Option<u8> {
+        let value = value.trim_ascii();
+        let at = self.outcomes.iter().position(|name| name.as_str().as_bytes().eq_ignore_ascii_case(value));
+        (!value.is_empty()).then(|| at.unwrap_or(self.outcomes.len()) as u8)
+    }
+
+    /// The outcomes, by their numbers; the last is all the others.
+    pub fn words(&self) -> Vec<&str> {
+        self.outcomes.iter().map(KindName::as_str).chain([OTHER]).collect()
+    }
+
     /// What is wrong with it as a whole, behind the rest of the path.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.outcomes.len() > MAX_OUTCOMES {

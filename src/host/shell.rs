@@ -58,6 +58,7 @@ use super::limit_meter::LimitMeter;
 use super::meter::Meter;
 use super::own_time::OwnTime;
 use super::retry_meter::RetryMeter;
+use super::run_meter::RunMeter;
 use super::store::HostStore;
 use super::{attempts, pairs, turns};
 use crate::config::{Config, Role};
@@ -111,6 +112,7 @@ struct Plugin {
     meter: RefCell<Meter>,
     limits: RefCell<LimitMeter>,
     retries: RefCell<RetryMeter>,
+    runs: RunMeter,
 }
 
 impl Plugin {
@@ -118,20 +120,22 @@ impl Plugin {
         let meter = RefCell::new(Meter::new(&config));
         let worker = Worker::new(config);
         let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
-        Self { worker: RefCell::new(worker), meter, limits, retries: RefCell::default() }
+        let runs = RunMeter::new(&worker.config, worker.kinds.words());
+        Self { worker: RefCell::new(worker), meter, limits, retries: RefCell::default(), runs }
     }
 
     /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
     fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
         // Taken apart without `..`: a result that nobody emits does not compile.
-        let Report { record, labels: set, mut counts, slos, limits, store, retries: (route, attempts), charge } =
+        let Report { record, labels: set, mut counts, slos, limits, store, retries: (route, attempts), run, charge } =
             report;
         abi::set_property(RECORD, record.to_json().as_bytes());
         if let Some(tokens) = charge {
             abi::set_property(CHARGE, tokens.to_string().as_bytes());
         }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
-        let Worker { config: _, labels, estimator: _, limiter: _, retrier: _, learned: _, kinds: _ } = &*worker;
+        let Worker { config: _, labels, estimator: _, limiter: _, retrier: _, learned: _, kinds: _, accounts: _ } =
+            &*worker;
         meter.judge(&slos);
         if let Ok(mut meter) = self.limits.try_borrow_mut() {
             meter.count(&limits);
@@ -139,6 +143,9 @@ impl Plugin {
         }
         if let Ok(mut meter) = self.retries.try_borrow_mut() {
             meter.count(&labels.route, route, &attempts);
+        }
+        if let Some(closed) = &run {
+            self.runs.count(closed);
         }
         own_time.add(now() - began, 1);
         counts.push((Series::from(Id::FilterTime), own_time.round_us()));
@@ -515,6 +522,9 @@ impl Exchange {
         }
         if let Ok(worker) = self.plugin.worker.try_borrow() {
             stream.kind_head(head, &worker.kinds, &HostProperties);
+        }
+        if let Some(name) = stream.outcome_head(head) {
+            abi::remove_header(Map::RequestHeaders, name);
         }
         if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
             stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);

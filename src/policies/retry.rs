@@ -14,7 +14,7 @@ pub mod seen;
 use crate::config::Config;
 use crate::config::retry::{Retries, RetryScope};
 use crate::shared::table::{NoEntry, Table, Use};
-use crate::shared::{Change, Events, Store, agreed};
+use crate::shared::{Change, Events, Salt, Store};
 use crate::units::{Nanos, Span};
 use budget::Budget;
 use circuit::{Circuit, Passage};
@@ -26,7 +26,6 @@ use seen::Seen;
 const BUDGETS: &str = "weir.1.retry";
 const CIRCUITS: &str = "weir.1.circuit";
 const SEEN: &str = "weir.1.seen";
-const SALT: &str = "weir.1.salt";
 
 /// Keys of budgets and of circuits: their scopes are few (routes, clusters, tenants). Each takes 210 bytes.
 const MAX_KEYS: u32 = 8192;
@@ -42,7 +41,7 @@ pub struct Retrier {
     pub circuits: Vec<CircuitRule>,
     /// How long answers take.
     pub medians: Medians,
-    salt: Option<u64>,
+    salt: Salt,
     budget_table: Table,
     circuit_table: Table,
     seen_table: Table,
@@ -142,7 +141,7 @@ impl Retrier {
             budgets: config.retry_budgets.iter().map(BudgetRule::of).collect(),
             circuits: config.circuits.iter().map(CircuitRule::of).collect(),
             medians: Medians::default(),
-            salt: None,
+            salt: Salt::default(),
             budget_table: Table::new(BUDGETS, MAX_KEYS, budget::SIZE),
             circuit_table: Table::new(CIRCUITS, MAX_KEYS, circuit::SIZE),
             seen_table: Table::new(SEEN, keys, seen::SIZE),
@@ -162,10 +161,7 @@ impl Retrier {
 
     /// The key of all hashes, the same for all workers; nothing if the store does not answer.
     pub fn salt(&mut self, store: &dyn Store, now: Nanos) -> Option<u64> {
-        if self.salt.is_none() {
-            self.salt = agreed(store, SALT, now.0).ok();
-        }
-        self.salt
+        self.salt.get(store, now)
     }
 
     fn window(&self) -> Span {

@@ -6,12 +6,9 @@
 use std::rc::Rc;
 
 use crate::api::Api;
-use crate::config::kinds::{self, KNOWN, KindMatch, MAX_OWN};
+use crate::config::kinds::{self, KNOWN, KindMatch, SLOTS};
 use crate::config::{Config, fits};
 use crate::port::Headers;
-
-/// How many kinds there can be.
-pub const SLOTS: usize = KNOWN.len() + MAX_OWN;
 
 /// A call's kind. Cheap to clone: the words are those of the config.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The core's tests: sentences over tables. They run natively and as Wasm under Node.
 
+mod accounts;
 mod config;
 mod dialects;
 mod end;

@@ -7,7 +7,7 @@ use weir::config::Config;
 use weir::port::{Flow, Headers, Properties};
 use weir::record::Record;
 use weir::report::Report;
-use weir::shared::Nowhere;
+use weir::shared::{Nowhere, Store};
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
@@ -95,12 +95,18 @@ impl Call {
 
     /// Plays on a worker that has seen other calls; gives what the client got, too.
     pub fn play_on(&self, worker: &mut Worker, properties: &Known) -> (Report, Vec<u8>) {
+        self.play_in(worker, properties, &Nowhere)
+    }
+
+    /// The same over a store.
+    pub fn play_in(&self, worker: &mut Worker, properties: &Known, store: &dyn Store) -> (Report, Vec<u8>) {
         let mut stream = Stream::new(Rc::clone(&worker.config));
         let mut head = vec![(":method", "POST"), (":path", self.path), (":authority", "api.example.com")];
         head.extend(&self.request_headers);
         let pairs_of_head = pairs(&head);
         stream.request_head(Headers(&pairs_of_head), false, properties, ms(0));
         stream.kind_head(Headers(&pairs_of_head), &worker.kinds, properties);
+        stream.outcome_head(Headers(&pairs_of_head));
         stream.request_body(self.request.as_bytes(), true, ms(0));
         let mut head = vec![(":status", self.status)];
         head.extend(&self.response_headers);
@@ -121,7 +127,7 @@ impl Call {
         {
             client.extend(rest);
         }
-        (stream.done(worker, properties, &Nowhere, ms(last)), client)
+        (stream.done(worker, properties, store, ms(last)), client)
     }
 }
 
