@@ -8,6 +8,7 @@ pub mod limits;
 mod read;
 pub mod retry;
 pub mod runs;
+pub mod tools;
 
 use std::num::{NonZeroU32, NonZeroU64};
 
@@ -18,6 +19,7 @@ use kinds::KindRule;
 use limits::{Admission, Limit};
 use retry::{Circuit, Retries, RetryBudget};
 use runs::Runs;
+use tools::Tools;
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -58,6 +60,8 @@ pub struct Config {
     pub runs: Option<Runs>,
     /// What a caller is told of its call, and how records are made tamper-evident.
     pub audit: Audit,
+    /// How tool calls are told apart: asked for by models, and run. Left out, nobody looks.
+    pub tools: Option<Tools>,
     /// What Envoy's other filters are told of a call, beside the record.
     pub filter_state: FilterState,
 }
@@ -440,6 +444,14 @@ impl Config {
         }
         if let Some(runs) = &config.runs {
             runs.check().map_err(|reason| format!("runs.outcomes{reason}"))?;
+        }
+        if let Some(tools) = &config.tools {
+            let redact = tools.arguments.as_ref().map_or(0, |arguments| arguments.redact.len());
+            for (path, count) in [("tools.names", tools.names.len()), ("tools.arguments.redact", redact)] {
+                if count > tools::MAX_NAMES {
+                    return Err(format!("{path}: {count} of them, at most {}", tools::MAX_NAMES));
+                }
+            }
         }
         Ok(config)
     }

@@ -19,4 +19,5 @@ mod retry_meter;
 mod run_meter;
 mod shell;
 mod store;
+mod tool_meter;
 mod turns;

@@ -14,6 +14,10 @@ use memchr::{memchr, memchr2};
 pub trait Meaning: Copy + 'static {
     /// Whether a string's text is wanted, or only its length.
     fn wants_text(self) -> bool;
+    /// Whether a value here may be handed over piece by piece, whatever its size, to a visitor that [`Visitor::captures`].
+    fn captured(self) -> bool {
+        false
+    }
 }
 
 /// A place in a document.
@@ -92,6 +96,15 @@ pub trait Visitor<M> {
     fn skipped(&mut self, span: (usize, usize), number: bool) {
         let _ = (span, number);
     }
+    /// Whether it wants the pieces of values that may be captured.
+    fn captures(&self) -> bool {
+        false
+    }
+    /// A piece of such a value: of a string's text, without its escapes; of an object or array that has no named members, as
+    /// it stands in the document.
+    fn piece(&mut self, means: M, bytes: &[u8]) {
+        let _ = (means, bytes);
+    }
 }
 
 /// How deep a named value may lie. The deepest that a provider's format has is 9.
@@ -162,6 +175,8 @@ pub struct Reader<M: 'static> {
     text: Buffer,
     /// Bytes of the string so far, as they stand in the document.
     len: u64,
+    /// What the container means that is skipped, if its bytes are handed over.
+    captured: Option<M>,
 }
 
 #[derive(Clone, Debug)]
@@ -212,6 +227,7 @@ impl<M: Meaning> Reader<M> {
             high: 0,
             text: Buffer { bytes: [0; MAX_TEXT], len: 0 },
             len: 0,
+            captured: None,
         }
     }
 
@@ -222,6 +238,7 @@ impl<M: Meaning> Reader<M> {
         self.state = State::Value;
         self.escape = Escape::None;
         self.high = 0;
+        self.captured = None;
     }
 
     /// Whether a document was read to its end.
@@ -256,7 +273,7 @@ impl<M: Meaning> Reader<M> {
                 State::Bad => return Err(Bad),
                 State::InText | State::InName => self.in_string(rest, visitor),
                 State::InWord => self.in_word(rest, at, visitor),
-                State::Skip { open, text } => self.skip(rest, open, text),
+                State::Skip { open, text } => self.skip(rest, open, text, visitor),
                 State::Value | State::Name | State::Colon | State::After => {
                     let Some(&b) = rest.first() else { break };
                     if !matches!(b, b' ' | b'\n' | b'\r' | b'\t') { self.structural(b, rest, at, visitor) } else { 1 }
@@ -329,6 +346,10 @@ impl<M: Meaning> Reader<M> {
             if let Some(means) = node.and_then(|n| n.means) {
                 visitor.open(means, at);
                 visitor.close(means, at);
+                if means.captured() && visitor.captures() {
+                    visitor.piece(means, if array { b"[" } else { b"{" });
+                    self.captured = Some(means);
+                }
             }
             self.state = State::Skip { open: 1, text: false };
             return;
@@ -397,6 +418,9 @@ impl<M: Meaning> Reader<M> {
     fn string_ended(&mut self, whole: Option<&[u8]>, span: Option<(usize, usize)>, visitor: &mut dyn Visitor<M>) {
         match (self.next.and_then(|n| n.means), span) {
             (Some(means), _) => {
+                if let Some(text) = whole.filter(|t| !t.is_empty() && means.captured() && visitor.captures()) {
+                    visitor.piece(means, text);
+                }
                 let text = if means.wants_text() { whole.unwrap_or(self.text.get()) } else { &[] };
                 let text = text.get(..MAX_TEXT).unwrap_or(text);
                 visitor.scalar(means, Scalar::Text(text, self.len), span);
@@ -409,23 +433,34 @@ impl<M: Meaning> Reader<M> {
 
     #[inline(never)]
     fn in_string(&mut self, rest: &[u8], visitor: &mut dyn Visitor<M>) -> usize {
-        let wanted = self.state == State::InName || self.next.and_then(|n| n.means).is_some_and(|m| m.wants_text());
+        let means = self.next.and_then(|n| n.means).filter(|_| self.state != State::InName);
+        let captured = means.filter(|m| m.captured() && visitor.captures());
+        let wanted = self.state == State::InName || captured.is_some() || means.is_some_and(|m| m.wants_text());
         let Some(&b) = rest.first() else { return 0 };
         if self.escape != Escape::None {
             self.len = self.len.saturating_add(1);
             self.escaped(b, wanted);
+            self.hand_over(captured, visitor);
             return 1;
         }
         let run = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
         self.len = self.len.saturating_add(run as u64);
         if wanted && run > 0 {
             self.flush_high();
-            self.text.push(rest.get(..run).unwrap_or(&[]));
+            let run = rest.get(..run).unwrap_or(&[]);
+            match captured {
+                Some(means) => {
+                    self.hand_over(captured, visitor);
+                    visitor.piece(means, run);
+                }
+                None => self.text.push(run),
+            }
         }
         match rest.get(run) {
             Some(b'"') => {
                 if wanted {
                     self.flush_high();
+                    self.hand_over(captured, visitor);
                 }
                 if self.state == State::InName {
                     self.name_ended(None)
@@ -440,6 +475,14 @@ impl<M: Meaning> Reader<M> {
                 run + 1
             }
             None => run,
+        }
+    }
+
+    /// Hands over what an escape of a captured string stood for.
+    fn hand_over(&mut self, captured: Option<M>, visitor: &mut dyn Visitor<M>) {
+        if let Some(means) = captured.filter(|_| self.text.len > 0) {
+            visitor.piece(means, self.text.get());
+            self.text.clear();
         }
     }
 
@@ -538,9 +581,19 @@ impl<M: Meaning> Reader<M> {
         self.value_ended();
     }
 
-    /// Through a container that nobody named: only brackets and strings count.
+    /// Through a container that nobody named; one that is captured is handed over.
+    fn skip(&mut self, rest: &[u8], open: u32, text: bool, visitor: &mut dyn Visitor<M>) -> usize {
+        let read = self.scan(rest, open, text);
+        if let Some(means) = self.captured {
+            visitor.piece(means, rest.get(..read).unwrap_or(&[]));
+            self.captured = self.captured.filter(|_| matches!(self.state, State::Skip { .. }));
+        }
+        read
+    }
+
+    /// The same: only brackets and strings count.
     #[inline(never)]
-    fn skip(&mut self, rest: &[u8], mut open: u32, mut text: bool) -> usize {
+    fn scan(&mut self, rest: &[u8], mut open: u32, mut text: bool) -> usize {
         let mut at = 0;
         while let Some(ahead) = rest.get(at..) {
             if text {

@@ -213,6 +213,9 @@ metrics! {
     RunWaste: "weir_run_waste_nanodollars_total" Counter None None, &[],
         "As much of what such runs cost as bought nothing, by outcome (`outcome`), in nano-dollars.",
         "None.";
+    ToolAsked: "weir_tool_asked_total" Counter None None, &[],
+        "Tool calls that models asked for, by tool (`tool`). Only where tools are told apart.",
+        "None.";
     Store: "weir_store_total" Counter None Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
         "What was seen of the store that workers share: changes made again because another worker was faster, keys that found no place, entries taken over, no answer.",
         "None.";

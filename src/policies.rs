@@ -8,3 +8,4 @@ pub mod limits;
 pub mod lineage;
 pub mod retry;
 pub mod share;
+pub mod tools;

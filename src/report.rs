@@ -31,6 +31,8 @@ pub struct Report {
     pub retries: (u16, Vec<RetryCount>),
     /// What its run took, if the call closes the account.
     pub run: Option<RunClosed>,
+    /// What was seen of tools.
+    pub tools: ToolCounts,
     /// Tokens to charge to limits that others keep; nothing where the config does not ask for it.
     pub charge: Option<u64>,
 }
@@ -66,6 +68,13 @@ pub struct RunClosed {
     pub outcome: u8,
     /// What the run took.
     pub account: Account,
+}
+
+/// What was seen of tools: by the numbers of their labels, and of outcomes (see [`crate::metrics`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ToolCounts {
+    /// Those that a model asked for.
+    pub asked: Vec<u16>,
 }
 
 /// What a call had to do with retries.
@@ -172,7 +181,15 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let retries = (labels.route, attempts);
 
     let charge = config.filter_state.tokens.then(|| charge(&record.usage));
-    Report { record, labels, counts, slos, limits, store, retries, run: closed, charge }
+    let tools = tools(&record, worker);
+    Report { record, labels, counts, slos, limits, store, retries, run: closed, tools, charge }
+}
+
+fn tools(record: &Record, worker: &mut Worker) -> ToolCounts {
+    let label = &mut worker.tools.label;
+    // A model may ask for whatever its client told it: it vouches for no name.
+    let asked = record.tool_calls.iter().map(|call| label.number(Some(&call.name), false)).collect();
+    ToolCounts { asked }
 }
 
 /// What a call is charged: what its record says, so that the sum over an access log is the sum that was charged.

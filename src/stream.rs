@@ -8,6 +8,7 @@
 mod accounting;
 mod admission;
 mod retrying;
+mod tooling;
 
 use std::rc::Rc;
 
@@ -33,6 +34,7 @@ use crate::worker::Worker;
 use admission::Admission;
 pub use admission::{Gate, OwnAnswer, Watched};
 use retrying::{Ending, Retrying};
+use tooling::Tooling;
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
 const INJECT_REMOVES: &[&str] = &["content-length", "accept-encoding"];
@@ -56,6 +58,8 @@ pub struct Stream {
     kind: Option<Kind>,
     /// The number of the outcome of its run that its header names.
     outcome: Option<u8>,
+    /// What it has to do with tools; nothing where nobody wants to know.
+    tooling: Option<Box<Tooling>>,
     request: Request,
     inject: Inject,
     answer: Option<Answer>,
@@ -106,6 +110,7 @@ impl Stream {
             run: None,
             kind: None,
             outcome: None,
+            tooling: None,
             request: Request::default(),
             inject: Inject::No,
             answer: None,
@@ -207,7 +212,10 @@ impl Stream {
         };
         let cap = self.config.read.max_event_bytes.bytes();
         let dialect = dialect::of(self.asked.api).filter(|_| !end && !matches!(status, 204 | 205 | 304));
-        let body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
+        let mut body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
+        if let Some(body) = &mut body {
+            self.tool_answer(body);
+        }
         if let Inject::Done(hide) = &mut self.inject
             && body_head.content_encoding.is_empty()
             && body.as_ref().is_some_and(|b| b.is_stream())
@@ -312,7 +320,8 @@ impl Stream {
         let stream = body.as_ref().is_some_and(|b| b.is_stream());
         let unread = body.as_ref().map_or(Unread::default(), |b| b.unread());
         let whole = body.as_ref().is_none_or(|b| b.is_whole());
-        let facts = body.map_or_else(Facts::default, |b| b.into_facts());
+        let mut facts = body.map_or_else(Facts::default, |b| b.into_facts());
+        let tool_calls = self.tool_calls(facts.calls.take().map(|calls| calls.finish()).unwrap_or_default());
 
         // Asked only where something is amiss: a property costs a microsecond.
         let fine = self.ended && status.is_some_and(|s| s < 400) && upstream.address.is_some();
@@ -395,7 +404,7 @@ impl Stream {
             retry: retry.flatten(),
             kind: self.kind.as_ref().map(|kind| kind.word.to_string()),
             cost: None,
-            tool_calls: Vec::new(),
+            tool_calls,
             tool_runs: Vec::new(),
             plan: None,
             events: self.events,

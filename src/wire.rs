@@ -1,6 +1,8 @@
 //! Bytes to facts. Framings: SSE, NDJSON, event stream, JSON. Dialects: what the documents in them mean.
 
+pub mod arguments;
 pub mod body;
+pub mod calls;
 pub mod dialect;
 pub mod encoding;
 pub mod event_stream;

@@ -9,6 +9,7 @@ use crate::policies::account::Accounts;
 use crate::policies::learned::Learned;
 use crate::policies::limits::Limiter;
 use crate::policies::retry::Retrier;
+use crate::policies::tools::Tools;
 use crate::signals::estimate::Estimator;
 use crate::signals::kind::Kinds;
 
@@ -31,6 +32,8 @@ pub struct Worker {
     pub kinds: Kinds,
     /// The accounts of runs, where there are any.
     pub accounts: Option<Accounts>,
+    /// What is known of tools.
+    pub tools: Tools,
 }
 
 impl Worker {
@@ -47,7 +50,8 @@ impl Worker {
         );
         let (limiter, retrier) = (Limiter::new(&config), Retrier::new(&config));
         let (kinds, accounts) = (Kinds::new(&config), Accounts::new(&config));
+        let tools = Tools::new(&config);
         let (estimator, learned) = Default::default();
-        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds, accounts }
+        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds, accounts, tools }
     }
 }

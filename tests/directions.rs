@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["policies::gcra", "policies::lease", "policies::learned", "policies::lineage"],
     &["policies::share"],
     &["policies::limits", "policies::retry"],
-    &["policies::account"],
+    &["policies::account", "policies::tools"],
     &["end", "wire", "signals::identity", "signals::kind", "signals::slo", "signals::estimate", "signals::gaps"],
     &["signals::timing"],
     &["worker"],

@@ -484,6 +484,11 @@ impl Default for Admission {
 pub struct Keys(u32);
 
 impl Keys {
+    /// So many, for a default of another section.
+    pub(super) const fn of(keys: u32) -> Self {
+        Self(keys)
+    }
+
     /// The number.
     pub fn get(self) -> u32 {
         self.0

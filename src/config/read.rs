@@ -22,6 +22,7 @@ mod audit;
 mod kinds;
 mod limits;
 mod retry;
+mod tools;
 
 use std::fmt::{Formatter, Result as Formatted, Write};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -305,7 +306,7 @@ limits::choices! {
 }
 
 sections! {
-    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, audit, filter_state }
+    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, audit, tools, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

@@ -281,6 +281,11 @@ impl TryFrom<f64> for Thousandths {
 pub struct Seconds(u32);
 
 impl Seconds {
+    /// So many, for a default of another section.
+    pub(super) const fn of(seconds: u32) -> Self {
+        Self(seconds)
+    }
+
     /// In nanoseconds.
     pub fn ns(self) -> u64 {
         u64::from(self.0) * 1_000_000_000

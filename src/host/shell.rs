@@ -60,6 +60,7 @@ use super::own_time::OwnTime;
 use super::retry_meter::RetryMeter;
 use super::run_meter::RunMeter;
 use super::store::HostStore;
+use super::tool_meter::ToolMeter;
 use super::{attempts, pairs, turns};
 use crate::config::{Config, Role};
 use crate::metrics::{Id, Series};
@@ -113,6 +114,7 @@ struct Plugin {
     limits: RefCell<LimitMeter>,
     retries: RefCell<RetryMeter>,
     runs: RunMeter,
+    tools: RefCell<ToolMeter>,
 }
 
 impl Plugin {
@@ -121,21 +123,47 @@ impl Plugin {
         let worker = Worker::new(config);
         let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
         let runs = RunMeter::new(&worker.config, worker.kinds.words());
-        Self { worker: RefCell::new(worker), meter, limits, retries: RefCell::default(), runs }
+        Self {
+            worker: RefCell::new(worker),
+            meter,
+            limits,
+            retries: RefCell::default(),
+            runs,
+            tools: RefCell::default(),
+        }
     }
 
     /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
     fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
         // Taken apart without `..`: a result that nobody emits does not compile.
-        let Report { record, labels: set, mut counts, slos, limits, store, retries: (route, attempts), run, charge } =
-            report;
+        let Report {
+            record,
+            labels: set,
+            mut counts,
+            slos,
+            limits,
+            store,
+            retries: (route, attempts),
+            run,
+            tools,
+            charge,
+        } = report;
         abi::set_property(RECORD, record.to_json().as_bytes());
         if let Some(tokens) = charge {
             abi::set_property(CHARGE, tokens.to_string().as_bytes());
         }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
-        let Worker { config: _, labels, estimator: _, limiter: _, retrier: _, learned: _, kinds: _, accounts: _ } =
-            &*worker;
+        let Worker {
+            config: _,
+            labels,
+            estimator: _,
+            limiter: _,
+            retrier: _,
+            learned: _,
+            kinds: _,
+            accounts: _,
+            tools: known,
+        } = &*worker;
         meter.judge(&slos);
         if let Ok(mut meter) = self.limits.try_borrow_mut() {
             meter.count(&limits);
@@ -146,6 +174,9 @@ impl Plugin {
         }
         if let Some(closed) = &run {
             self.runs.count(closed);
+        }
+        if let Ok(mut meter) = self.tools.try_borrow_mut() {
+            meter.count(&known.label, &tools);
         }
         own_time.add(now() - began, 1);
         counts.push((Series::from(Id::FilterTime), own_time.round_us()));
@@ -527,6 +558,7 @@ impl Exchange {
             abi::remove_header(Map::RequestHeaders, name);
         }
         if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
+            stream.tool_head(&mut worker.tools, &HostStore, began);
             stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);
         }
         if let Ok(worker) = self.plugin.worker.try_borrow()

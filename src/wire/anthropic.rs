@@ -24,6 +24,8 @@ pub(crate) const ERROR: Tree = obj! { Error; "type" => leaf!(ErrorType) };
 pub(crate) const BLOCK: Tree = obj! { Item;
     "type" => leaf!(ItemType),
     "name" => leaf!(ToolName),
+    "id" => leaf!(ToolId),
+    "input" => leaf!(ItemArgs),
     "text" => leaf!(Text),
     "thinking" => leaf!(Reasoning),
 };
@@ -32,7 +34,7 @@ pub(crate) const BLOCK: Tree = obj! { Item;
 pub(crate) const DELTA: Tree = obj! {
     "text" => leaf!(Text),
     "thinking" => leaf!(Reasoning),
-    "partial_json" => leaf!(Args),
+    "partial_json" => leaf!(ArgsDelta),
     "content" => leaf!(Reasoning),
     "stop_reason" => leaf!(Finish),
 };
@@ -40,6 +42,7 @@ pub(crate) const DELTA: Tree = obj! {
 /// One event.
 pub static EVENT: Tree = obj! {
     "type" => leaf!(EventType),
+    "index" => leaf!(BlockIndex),
     "message" => obj! { "id" => leaf!(Id), "model" => leaf!(Model), "usage" => usage!() },
     "content_block" => BLOCK,
     "delta" => DELTA,

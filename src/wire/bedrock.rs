@@ -26,7 +26,12 @@ const USAGE: Tree = obj! { Usage;
     "total_tokens" => leaf!(Total),
 };
 
-const TOOL_USE: Tree = obj! { Tool; "type" => leaf!(ToolType), "name" => leaf!(ToolName), "input" => leaf!(Args) };
+const TOOL_USE: Tree = obj! { Tool;
+    "type" => leaf!(ToolType),
+    "name" => leaf!(ToolName),
+    "toolUseId" => leaf!(ToolId),
+    "input" => leaf!(ToolArgs),
+};
 const REASONING: Tree = obj! { "text" => leaf!(Reasoning), "reasoningText" => obj! { "text" => leaf!(Reasoning) } };
 const MESSAGE: Tree = obj! {
     "content" => list!(obj! { "text" => leaf!(Text), "toolUse" => TOOL_USE, "reasoningContent" => REASONING }),
@@ -44,6 +49,7 @@ pub static CONVERSE: Tree = obj! {
 
 /// The payload of one frame of ConverseStream.
 pub static CONVERSE_EVENT: Tree = obj! {
+    "contentBlockIndex" => leaf!(BlockIndex),
     "start" => START,
     "delta" => DELTA,
     "stopReason" => leaf!(Finish),
@@ -55,6 +61,7 @@ pub static CONVERSE_EVENT: Tree = obj! {
 pub static INVOKE: Tree = obj! {
     // Anthropic.
     "type" => leaf!(EventType),
+    "index" => leaf!(BlockIndex),
     "id" => leaf!(Id),
     "model" => leaf!(Model),
     "message" => obj! { "id" => leaf!(Id), "model" => leaf!(Model), "usage" => anthropic::usage!() },
@@ -69,8 +76,8 @@ pub static INVOKE: Tree = obj! {
     // Nova.
     "output" => obj! { "message" => MESSAGE },
     "stopReason" => leaf!(Finish),
-    "contentBlockStart" => obj! { "start" => START },
-    "contentBlockDelta" => obj! { "delta" => DELTA },
+    "contentBlockStart" => obj! { "contentBlockIndex" => leaf!(BlockIndex), "start" => START },
+    "contentBlockDelta" => obj! { "contentBlockIndex" => leaf!(BlockIndex), "delta" => DELTA },
     "messageStop" => obj! { "stopReason" => leaf!(Finish) },
     "metadata" => obj! { "usage" => USAGE },
     // Titan.
@@ -121,6 +128,7 @@ const OPENAI_MESSAGE: Tree = obj! {
     "reasoning" => leaf!(Reasoning),
     "tool_calls" => list!(obj! { Tool;
         "index" => leaf!(ToolIndex),
-        "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(Args) },
+        "id" => leaf!(ToolId),
+        "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
     }),
 };

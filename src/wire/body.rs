@@ -3,6 +3,7 @@
 use crate::api::Api;
 use crate::json::{Reader, Scalar, Visitor, next_line};
 use crate::wire::bedrock_chunk;
+use crate::wire::calls::Calls;
 use crate::wire::dialect::{Dialect, Tree};
 use crate::wire::encoding::Decoder;
 use crate::wire::event_stream::{EventStream, Frame, Unread as Unframed};
@@ -103,6 +104,11 @@ impl Body {
         let loose = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions);
         let inner = Inner { framing, dialect, invoke, loose, facts: Facts::default(), unread, cap, head_ok: head.ok };
         Self { decoder, inner }
+    }
+
+    /// Tells the tool calls apart from here on: hashes with this salt, and keeps so many bytes of each call's arguments.
+    pub fn tell_calls(&mut self, salt: u64, keep: usize) {
+        self.inner.facts.calls = Some(Box::new(Calls::new(salt, keep)));
     }
 
     /// Reads a piece as it came from the wire, and says what it brought.
@@ -433,10 +439,29 @@ impl Visitor<Field> for Learner<'_> {
 
     fn scalar(&mut self, means: Field, value: Scalar<'_>, span: Option<(usize, usize)>) {
         self.facts.scalar(means, value, span);
-        let content = matches!(means, Field::Text | Field::Reasoning | Field::Args | Field::Delta | Field::PartText);
+        let content = match means {
+            Field::Text | Field::Reasoning | Field::Args | Field::Delta | Field::PartText => true,
+            Field::ToolArgs | Field::ArgsDelta => true,
+            // It matters for tool calls alone, and events with pieces of those that are told apart never teach.
+            Field::BlockIndex => {
+                if let Some(span) = span {
+                    self.note(Free::Number, span);
+                }
+                false
+            }
+            _ => false,
+        };
         if let Some(span) = span.filter(|_| content && !value.is_empty()) {
             self.note(Free::Content, span);
         }
+    }
+
+    fn captures(&self) -> bool {
+        self.facts.captures()
+    }
+
+    fn piece(&mut self, means: Field, bytes: &[u8]) {
+        self.facts.piece(means, bytes);
     }
 
     fn skipped(&mut self, span: (usize, usize), number: bool) {

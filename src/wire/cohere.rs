@@ -10,7 +10,7 @@ const USAGE: Tree = obj! {
     "cached_tokens" => leaf!(CacheRead),
 };
 
-const FUNCTION: Tree = obj! { "name" => leaf!(ToolName), "arguments" => leaf!(Args) };
+const FUNCTION: Tree = obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) };
 
 /// A whole answer of v2.
 pub static V2: Tree = obj! {
@@ -19,7 +19,7 @@ pub static V2: Tree = obj! {
     "message" => obj! {
         "content" => list!(obj! { "text" => leaf!(Text), "thinking" => leaf!(Reasoning) }),
         "tool_plan" => leaf!(Reasoning),
-        "tool_calls" => list!(obj! { Tool; "function" => FUNCTION }),
+        "tool_calls" => list!(obj! { Tool; "id" => leaf!(ToolId), "function" => FUNCTION }),
     },
     "usage" => USAGE,
 };
@@ -27,6 +27,7 @@ pub static V2: Tree = obj! {
 /// One event of v2.
 pub static V2_EVENT: Tree = obj! {
     "type" => leaf!(EventType),
+    "index" => leaf!(BlockIndex),
     "id" => leaf!(Id),
     "delta" => obj! {
         "finish_reason" => leaf!(Finish),
@@ -35,7 +36,7 @@ pub static V2_EVENT: Tree = obj! {
         "message" => obj! {
             "content" => obj! { "text" => leaf!(Text), "thinking" => leaf!(Reasoning) },
             "tool_plan" => leaf!(Reasoning),
-            "tool_calls" => obj! { Tool; "function" => FUNCTION },
+            "tool_calls" => obj! { Tool; "id" => leaf!(ToolId), "function" => FUNCTION },
         },
     },
 };
@@ -46,7 +47,7 @@ pub static V1: Tree = obj! {
     "generation_id" => leaf!(Id),
     "text" => leaf!(Text),
     "finish_reason" => leaf!(Finish),
-    "tool_calls" => list!(obj! { Tool; "name" => leaf!(ToolName) }),
+    "tool_calls" => list!(obj! { Tool; "name" => leaf!(ToolName), "parameters" => leaf!(ItemArgs) }),
     "generations" => list!(Choices; obj! { Choice; "text" => leaf!(Text), "finish_reason" => leaf!(Finish) }),
     "meta" => USAGE,
 };
@@ -59,7 +60,7 @@ pub static V1_EVENT: Tree = obj! {
     "finish_reason" => leaf!(Finish),
     "response" => obj! {
         "generation_id" => leaf!(Id),
-        "tool_calls" => list!(obj! { Tool; "name" => leaf!(ToolName) }),
+        "tool_calls" => list!(obj! { Tool; "name" => leaf!(ToolName), "parameters" => leaf!(ItemArgs) }),
         "meta" => USAGE,
     },
 };

@@ -2,6 +2,7 @@
 
 use crate::json::{Scalar, Visitor};
 use crate::record::ServerTimes;
+use crate::wire::calls::Calls;
 use crate::wire::field::{Field, ServerTime, Unit};
 use crate::wire::progress::{Content, Progress};
 use crate::wire::usage::RawUsage;
@@ -26,6 +27,8 @@ pub struct Facts {
     pub finish: Vec<(u32, String)>,
     /// The tool calls' names, in order.
     pub tools: Vec<String>,
+    /// The tool calls themselves, where somebody wants to know more than their names.
+    pub calls: Option<Box<Calls>>,
     /// The last usage report.
     pub usage: RawUsage,
     /// Bedrock's own meter.
@@ -149,6 +152,9 @@ impl Facts {
                 Kind::Reasoning | Kind::Args => content.add(false, event.delta),
                 _ => {}
             }
+        }
+        if let Some(calls) = &mut self.calls {
+            content.facts |= calls.event_ended(event.item_index);
         }
         for mut tool in event.items {
             // A streamed item is added, and done later: the same call, told twice.
@@ -304,7 +310,12 @@ impl Visitor<Field> for Facts {
                 self.event.choice = Choice { open: true, position, ..Choice::default() };
                 self.event.usage_only.choice = true;
             }
-            Field::Tool | Field::Item => self.event.tool = Tool::default(),
+            Field::Tool | Field::Item => {
+                self.event.tool = Tool::default();
+                if let Some(calls) = &mut self.calls {
+                    calls.begin(means == Field::Item);
+                }
+            }
             Field::Part => self.event.part = Part::default(),
             Field::Usage => {
                 self.usage = RawUsage::default();
@@ -328,6 +339,9 @@ impl Visitor<Field> for Facts {
             }
             Field::Choice => {
                 let choice = std::mem::take(&mut self.event.choice);
+                if let Some(calls) = &mut self.calls {
+                    calls.choice(choice.index.unwrap_or(choice.position.into()));
+                }
                 if let Some(reason) = choice.finish {
                     self.finished(choice.index.unwrap_or(choice.position.into()), reason);
                 }
@@ -335,12 +349,23 @@ impl Visitor<Field> for Facts {
             }
             Field::Tool => {
                 let tool = std::mem::take(&mut self.event.tool);
+                if let Some(calls) = &mut self.calls {
+                    calls.client(!tool.server);
+                    calls.index(tool.index);
+                    calls.name(tool.name.clone());
+                    calls.end();
+                }
                 if !tool.server {
                     self.tool_named(tool);
                 }
             }
             Field::Item => {
                 let tool = std::mem::take(&mut self.event.tool);
+                if let Some(calls) = &mut self.calls {
+                    calls.client(tool.client);
+                    calls.name(tool.name.clone());
+                    calls.end();
+                }
                 if tool.client && self.event.items.len() < MAX_TOOLS {
                     self.event.items.push(tool);
                 }
@@ -358,8 +383,10 @@ impl Visitor<Field> for Facts {
     fn scalar(&mut self, means: Field, value: Scalar<'_>, _span: Option<(usize, usize)>) {
         match means {
             Field::Text if !value.is_empty() => self.event.content.add(true, value.len()),
-            Field::Reasoning | Field::Args if !value.is_empty() => self.event.content.add(false, value.len()),
-            Field::Text | Field::Reasoning | Field::Args => {}
+            Field::Reasoning | Field::Args | Field::ToolArgs | Field::ArgsDelta if !value.is_empty() => {
+                self.event.content.add(false, value.len());
+            }
+            Field::Text | Field::Reasoning | Field::Args | Field::ToolArgs | Field::ItemArgs | Field::ArgsDelta => {}
             Field::Delta => self.event.delta = value.len(),
             Field::PartText => self.event.part.text = value.len(),
             Field::PartThought => self.event.part.thought = value == Scalar::Bool(true),
@@ -397,6 +424,16 @@ impl Visitor<Field> for Facts {
                 }
             }
 
+            Field::ToolId => {
+                if let Some(calls) = &mut self.calls {
+                    calls.id(value.text().map(cut));
+                }
+            }
+            Field::BlockIndex => {
+                if let Some(calls) = &mut self.calls {
+                    calls.block(value.count());
+                }
+            }
             Field::ToolIndex => self.event.tool.index = value.count(),
             Field::ItemIndex => self.event.item_index = value.count(),
             Field::ToolName => self.event.tool.name = value.text().map(cut),
@@ -461,6 +498,16 @@ impl Visitor<Field> for Facts {
                     self.event.usage_only.usage = true;
                 }
             }
+        }
+    }
+
+    fn captures(&self) -> bool {
+        self.calls.is_some()
+    }
+
+    fn piece(&mut self, _: Field, bytes: &[u8]) {
+        if let Some(calls) = &mut self.calls {
+            calls.piece(bytes);
         }
     }
 }

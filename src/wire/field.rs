@@ -31,7 +31,7 @@ pub enum Field {
     Text,
     /// Reasoning.
     Reasoning,
-    /// A piece of a tool call's arguments, or code for a tool that the provider runs.
+    /// Code for a tool that the provider runs, and other content that is no text.
     Args,
     /// A piece of something whose kind the event's type tells.
     Delta,
@@ -44,6 +44,16 @@ pub enum Field {
 
     /// A tool call.
     Tool,
+    /// The provider's id for it.
+    ToolId,
+    /// A piece of its arguments, or all of them.
+    ToolArgs,
+    /// All of its arguments, where they are no content: an object, or said before piece by piece.
+    ItemArgs,
+    /// A piece of the arguments of the call that the event's place names.
+    ArgsDelta,
+    /// The place of the part of an answer that the event is about.
+    BlockIndex,
     /// Its place among the choice's tool calls.
     ToolIndex,
     /// Its name.
@@ -128,8 +138,8 @@ pub enum Unit {
 impl Meaning for Field {
     fn wants_text(self) -> bool {
         use Field::{
-            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, ToolName,
-            ToolType,
+            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, ToolId,
+            ToolName, ToolType,
         };
         matches!(
             self,
@@ -140,11 +150,16 @@ impl Meaning for Field {
                 | Finish
                 | Blocked
                 | Guardrail
+                | ToolId
                 | ToolName
                 | ToolType
                 | ItemType
                 | ErrorType
                 | ErrorCode
         )
+    }
+
+    fn captured(self) -> bool {
+        matches!(self, Field::ToolArgs | Field::ItemArgs | Field::ArgsDelta)
     }
 }

@@ -19,7 +19,11 @@ const ANSWER: Tree = Tree {
                     "parts" => list!(obj! { Part;
                         "text" => leaf!(PartText),
                         "thought" => leaf!(PartThought),
-                        "functionCall" => obj! { Tool; "name" => leaf!(ToolName) },
+                        "functionCall" => obj! { Tool;
+                            "name" => leaf!(ToolName),
+                            "id" => leaf!(ToolId),
+                            "args" => leaf!(ItemArgs),
+                        },
                         "executableCode" => obj! { "code" => leaf!(Args) },
                         "inlineData" => obj! { "data" => leaf!(Args) },
                     }),
@@ -62,6 +66,8 @@ const INTERACTION_USAGE: Tree = obj! { Usage;
 const STEP: Tree = obj! { Item;
     "type" => leaf!(ItemType),
     "name" => leaf!(ToolName),
+    "id" => leaf!(ToolId),
+    "arguments" => leaf!(ItemArgs),
     "content" => list!(obj! { "text" => leaf!(Text) }),
     "summary" => list!(obj! { "text" => leaf!(Reasoning) }),
 };
@@ -79,13 +85,14 @@ pub static INTERACTION: Tree = obj! {
 /// One event of a streamed interaction.
 pub static INTERACTION_EVENT: Tree = obj! {
     "event_type" => leaf!(EventType),
+    "index" => leaf!(BlockIndex),
     "interaction" => INTERACTION_HEAD,
     "metadata" => obj! { "usage" => INTERACTION_USAGE, "total_usage" => INTERACTION_USAGE },
     "step" => STEP,
     "delta" => obj! {
         "text" => leaf!(Text),
         "content" => obj! { "text" => leaf!(Reasoning) },
-        "arguments" => leaf!(Args),
+        "arguments" => leaf!(ArgsDelta),
     },
     "error" => ERROR,
 };

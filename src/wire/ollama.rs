@@ -11,7 +11,10 @@ pub static ANSWER: Tree = obj! {
     "message" => obj! {
         "content" => leaf!(Text),
         "thinking" => leaf!(Reasoning),
-        "tool_calls" => list!(obj! { Tool; "function" => obj! { "name" => leaf!(ToolName) } }),
+        "tool_calls" => list!(obj! { Tool;
+            "id" => leaf!(ToolId),
+            "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ItemArgs) },
+        }),
     },
     "response" => leaf!(Text),
     "thinking" => leaf!(Reasoning),

@@ -24,10 +24,11 @@ const MESSAGE: Tree = obj! {
     "reasoning" => leaf!(Reasoning),
     "tool_calls" => list!(obj! { Tool;
         "index" => leaf!(ToolIndex),
-        "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(Args) },
-        "custom" => obj! { "name" => leaf!(ToolName), "input" => leaf!(Args) },
+        "id" => leaf!(ToolId),
+        "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
+        "custom" => obj! { "name" => leaf!(ToolName), "input" => leaf!(ToolArgs) },
     }),
-    "function_call" => obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(Args) },
+    "function_call" => obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
     "audio" => obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) },
 };
 

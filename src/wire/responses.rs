@@ -18,7 +18,13 @@ pub static EVENT: Tree = obj! {
     "type" => leaf!(EventType),
     "delta" => leaf!(Delta),
     "output_index" => leaf!(ItemIndex),
-    "item" => obj! { Item; "type" => leaf!(ItemType), "name" => leaf!(ToolName) },
+    "item" => obj! { Item;
+        "type" => leaf!(ItemType),
+        "name" => leaf!(ToolName),
+        "call_id" => leaf!(ToolId),
+        "arguments" => leaf!(ItemArgs),
+        "input" => leaf!(ItemArgs),
+    },
     "response" => obj! {
         "id" => leaf!(Id),
         "model" => leaf!(Model),
@@ -38,8 +44,9 @@ pub static WHOLE: Tree = obj! {
     "output" => list!(obj! { Item;
         "type" => leaf!(ItemType),
         "name" => leaf!(ToolName),
-        "arguments" => leaf!(Args),
-        "input" => leaf!(Args),
+        "call_id" => leaf!(ToolId),
+        "arguments" => leaf!(ToolArgs),
+        "input" => leaf!(ToolArgs),
         "content" => list!(obj! { "text" => leaf!(Text), "refusal" => leaf!(Text) }),
         "summary" => list!(obj! { "text" => leaf!(Reasoning) }),
     }),

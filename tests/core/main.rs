@@ -35,3 +35,4 @@ mod stream;
 mod support;
 mod table;
 mod timing;
+mod tools;

@@ -1,0 +1,40 @@
+//! What workers know of tools: how their names become labels, and the key of all hashes of arguments.
+
+use crate::config::Config;
+use crate::labels::Label;
+use crate::shared::{Store, agreed};
+use crate::units::Nanos;
+
+/// The key of the store under which workers agree on the key of their hashes.
+const SALT: &str = "weir.tools.salt";
+
+/// The tools under one config.
+#[derive(Debug)]
+pub struct Tools {
+    /// Values of the label `tool`.
+    pub label: Label,
+    on: bool,
+    salt: Option<u64>,
+}
+
+impl Tools {
+    /// The tools of a config.
+    pub fn new(config: &Config) -> Self {
+        let (names, max) = config.tools.as_ref().map_or((&[][..], 0), |tools| (&tools.names[..], tools.max_names));
+        let label = Label::new(names.iter().map(String::as_str), max.into());
+        Self { label, on: config.tools.is_some(), salt: None }
+    }
+
+    /// Whether anybody wants to know.
+    pub fn is_on(&self) -> bool {
+        self.on
+    }
+
+    /// The key of all hashes, the same for all workers; nothing if the store does not answer.
+    pub fn salt(&mut self, store: &dyn Store, now: Nanos) -> Option<u64> {
+        if self.salt.is_none() {
+            self.salt = agreed(store, SALT, now.0).ok();
+        }
+        self.salt
+    }
+}
