@@ -12,7 +12,7 @@ pub mod rule;
 pub mod seen;
 
 use crate::config::Config;
-use crate::config::retry::{Retries, RetryScope};
+use crate::config::retry::{Retries, RetryScope, RetrySource};
 use crate::shared::table::{NoEntry, Table, Use};
 use crate::shared::{Change, Events, Salt, Store};
 use crate::units::{Nanos, Span};
@@ -157,6 +157,18 @@ impl Retrier {
     pub fn wants(&self, part: RetryScope) -> bool {
         let scopes = self.budgets.iter().map(|rule| &rule.scope).chain(self.circuits.iter().map(|rule| &rule.scope));
         scopes.into_iter().any(|scope| scope.wants(part))
+    }
+
+    /// The most bytes that values take in the store: of budgets, of circuits, of requests that were seen; zero for what no rule is.
+    pub fn max_bytes(&self) -> [usize; 3] {
+        let remembers = |source: &RetrySource| matches!(source, RetrySource::Body | RetrySource::IdempotencyKey);
+        let seen = self.retries.as_ref().is_some_and(|retries| retries.sources.iter().any(remembers));
+        let tables = [
+            (&self.budget_table, !self.budgets.is_empty()),
+            (&self.circuit_table, !self.circuits.is_empty()),
+            (&self.seen_table, seen),
+        ];
+        tables.map(|(table, used)| if used { table.max_bytes() } else { 0 })
     }
 
     /// The key of all hashes, the same for all workers; nothing if the store does not answer.

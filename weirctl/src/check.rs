@@ -1,6 +1,7 @@
 //! `weirctl check`: what is wrong with a config, by path, or what it will do, in plain sentences.
 
 mod limits;
+mod retries;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -100,8 +101,9 @@ pub fn describe(config: &Config) -> Vec<String> {
         true => "Streamed OpenAI-like calls are made to report their tokens; the extra chunk is hidden from clients that did \
                  not ask for it."
             .into(),
-        false if config.limits.is_empty() => "No request and no answer is changed.".to_owned(),
-        false => "No body is changed, but for streams that a limit cuts.".to_owned(),
+        false if !config.limits.is_empty() => "No body is changed, but for streams that a limit cuts.".to_owned(),
+        false if !config.retry_budgets.is_empty() => "No body is changed.".to_owned(),
+        false => "No request and no answer is changed.".to_owned(),
     });
     said.push(match config.usage.estimate {
         true => "Where a provider reports no tokens they are estimated, and the record says so.".into(),
@@ -118,6 +120,7 @@ pub fn describe(config: &Config) -> Vec<String> {
         );
     }
     said.extend(config.slo.iter().enumerate().map(|(i, slo)| objective(i, slo)));
+    said.extend(retries::describe(config));
     said.extend(limits::describe(config));
     said
 }
@@ -147,6 +150,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             said.push(format!("labels.max_{label}: with 0 and an empty labels.{label} all of them are `other`."));
         }
     }
+    said.extend(retries::warnings(config));
     said.extend(limits::warnings(config));
     said
 }

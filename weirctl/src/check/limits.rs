@@ -315,7 +315,7 @@ fn per(per: Per) -> &'static str {
     }
 }
 
-fn millis(ms: u64) -> String {
+pub(super) fn millis(ms: u64) -> String {
     match ms % 1000 {
         0 => format!("{} s", number(ms / 1000)),
         _ => format!("{} ms", number(ms)),
@@ -323,7 +323,7 @@ fn millis(ms: u64) -> String {
 }
 
 /// With a comma between thousands.
-fn number(value: u64) -> String {
+pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let comma = |(at, digit): (usize, char)| {
         let between = at > 0 && (digits.len() - at).is_multiple_of(3);
