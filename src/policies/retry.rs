@@ -73,6 +73,8 @@ pub struct Held {
     shares: Vec<Share>,
     /// Withdrawn for a retry that Envoy may make.
     ahead: Vec<Share>,
+    /// When it came, calls failed.
+    failing: bool,
     passed: Vec<Passed>,
     /// What was seen of the store.
     pub events: Events,
@@ -386,8 +388,8 @@ impl Retrier {
         }
     }
 
-    /// How often Envoy may retry the call by itself, if its route is not to say: once where budgets are short, for which one
-    /// retry is withdrawn ahead and given back if it was not needed; not at all where they are out.
+    /// How often Envoy may retry the call by itself, if its route is not to say: once where budgets are short or the last call
+    /// failed, for which one retry is withdrawn ahead and given back if it was not needed; not at all where they are out.
     #[inline(never)]
     pub fn envoy_may(&mut self, held: &mut Held, ask: &Ask<'_>, store: &dyn Store, now: Nanos) -> Option<u8> {
         if self.budgets.is_empty() {
@@ -398,11 +400,15 @@ impl Retrier {
         for (at, rule) in self.budgets.iter().enumerate().filter(|(_, rule)| !rule.shadow) {
             let Some(key) = rule.scope.key(&ask.caller, salt, ask.last) else { continue };
             let amount = rule.amount(ask.tokens);
+            let mut failing = false;
             let mut ahead = |budget: &mut Budget| {
-                let plenty = budget.is_plenty(amount, &rule.terms);
+                failing = budget.is_failing(&rule.terms, now);
+                let plenty = !failing && budget.is_plenty(amount, &rule.terms);
                 (!plenty).then(|| budget.may_lie_ready(amount, &rule.terms) && budget.withdraw(amount, &rule.terms))
             };
-            match self.budget((rule, key), &mut held.events, store, now, &mut ahead) {
+            let asked = self.budget((rule, key), &mut held.events, store, now, &mut ahead);
+            held.failing |= failing;
+            match asked {
                 Ok(None) | Err(_) => {}
                 Ok(Some(true)) => {
                     held.ahead.push(Share { rule: at, key, amount, at: now, withdrawn: true });
@@ -446,7 +452,8 @@ impl Retrier {
             return;
         }
         let Outcome { failed, upstream_failed, envoy_retries, tokens, .. } = *outcome;
-        if envoy_retries > 0 || failed.is_some() {
+        let recovers = held.failing && failed.is_none() && upstream_failed == Some(false);
+        if envoy_retries > 0 || failed.is_some() || recovers {
             for share in &held.shares {
                 let Some(rule) = self.budgets.get(share.rule) else { continue };
                 let paid = u64::from(ahead.iter().any(|ahead| ahead.rule == share.rule));
@@ -455,8 +462,10 @@ impl Retrier {
                     if owed > 0 {
                         budget.charge(rule.amount(tokens).saturating_mul(owed), &rule.terms);
                     }
-                    if let Some(status) = failed {
-                        budget.failed(status, &rule.terms, now);
+                    match failed {
+                        Some(status) => budget.failed(status, &rule.terms, now),
+                        None if recovers => budget.went_well(),
+                        None => {}
                     }
                 };
                 let _ = self.budget((rule, share.key), &mut held.events, store, now, tell);

@@ -269,6 +269,13 @@ fn the_last_failure_is_known_for_a_window_or_two() {
         assert_eq!(budget.last_status(&TERMS, Nanos(at * S)), status, "{at}");
     }
     assert_eq!(fresh(S).last_status(&TERMS, Nanos(S)), None);
+    for (at, failing) in [(20, true), (39, true), (40, false)] {
+        assert_eq!(budget.is_failing(&TERMS, Nanos(at * S)), failing, "{at}");
+    }
+    budget.went_well();
+    assert!(!budget.is_failing(&TERMS, Nanos(20 * S)));
+    assert_eq!(budget.last_status(&TERMS, Nanos(20 * S)), Some(529), "which it was is still known");
+    assert!(!fresh(S).is_failing(&TERMS, Nanos(S)));
 }
 
 /// A store of one process.

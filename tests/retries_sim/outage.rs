@@ -21,7 +21,10 @@ const PHASES: [Phase; 7] = [
 ];
 const LAST: usize = PHASES.len() - 1;
 
-/// Rows of the table: their name, the phase, and the seconds of it.
+/// Envoy gives up at the latest after four attempts of 30 ms and pauses of up to 25, 75 and 175.
+const GIVES_UP_MS: u64 = 4 * 30 + 25 + 75 + 175;
+
+/// Rows of the table: their name, the phase, and the seconds of it in which calls reach the upstream and users begin.
 const ROWS: [(&str, usize, u64, u64); 7] = [
     ("well", 0, 0, 60 - MARGIN),
     ("all fails: the first window", 1, 0, WINDOW),
@@ -66,18 +69,19 @@ struct Side {
 
 impl Side {
     fn add(&mut self, actions: &[Action], world: &World) {
+        let sent = world.sent.borrow();
         for (seen, (name, phase, from, to)) in self.rows.iter_mut().zip(ROWS) {
             let (begin, end) = world.phase(phase);
             let (from, to) = (begin + from * SECOND, begin + to * SECOND);
+            seen.calls += sent.iter().filter(|at| (from..to).contains(*at)).count() as u64;
             for action in actions.iter().filter(|action| (from..to).contains(&action.began)) {
                 assert!(action.ended < end, "{name}: what is counted ends in its phase");
                 seen.actions += 1;
-                seen.calls += action.calls;
                 seen.well += u64::from(action.well);
             }
         }
         self.all.actions += actions.len() as u64;
-        self.all.calls += actions.iter().map(|action| action.calls).sum::<u64>();
+        self.all.calls += sent.len() as u64;
         let (well_at, _) = world.phase(LAST);
         let failures = actions.iter().filter(|action| !action.well && action.ended > well_at);
         let last = failures.map(|action| action.ended).max().unwrap_or(well_at);
@@ -135,17 +139,17 @@ fn with_and_without(per_second: u64, hold: bool, seeds: std::ops::Range<u64>) ->
 #[test]
 fn in_an_outage_the_upstream_is_asked_a_tenth_more_and_users_lose_nothing_when_little_fails() {
     for (per_second, hold, seeds) in [(20, false, 0..4), (20, true, 4..8), (100, false, 8..10), (100, true, 10..12)] {
-        let sides = with_and_without(per_second, hold, seeds);
+        let sides = with_and_without(per_second, hold, seeds.clone());
         let [without, with] = &sides;
-        assert_eq!(without.rows[ALL].per_action(), 36.0, "three times three times four");
+        assert!(without.rows[ALL].per_action() > 35.0, "three times three times four: {without:?}");
         assert_eq!(without.rows[ALL].success(), 0.0);
         assert!(with.rows[ALL].per_action() <= 1.1, "{with:?}");
-        // What good times earned is used up first, and what Envoy does unasked while there is plenty becomes a debt: with it,
-        // an outage has no more than a tenth of its own first tries and of those in the window before it.
+        // The start: as long as there is plenty and no call has ended, Envoy retries without asking, what comes in the time that
+        // it takes to give up. It becomes a debt, which the windows after it pay.
         let [first, rest] = [ALL_AT_FIRST, ALL].map(|row| with.rows[row]);
-        let (actions, retries) =
-            (first.actions + rest.actions, first.calls + rest.calls - first.actions - rest.actions);
-        assert!(retries as f64 <= 0.1 * (actions as f64 + 1.05 * first.actions as f64), "{with:?}");
+        let unasked = 3 * seeds.clone().count() as u64 * per_second * GIVES_UP_MS / 1000;
+        assert!(first.calls as f64 <= 1.1 * first.actions as f64 + unasked as f64, "{with:?}");
+        assert!((first.calls + rest.calls) as f64 <= 1.1 * (first.actions + rest.actions) as f64, "{with:?}");
         assert!(with.rows[FEW].success() >= without.rows[FEW].success(), "{sides:?}");
         assert!(with.all.per_action() <= 1.1, "all phases together: {with:?}");
         assert_eq!((with.rows[AGAIN].per_action(), with.rows[AGAIN].success()), (1.0, 1.0));

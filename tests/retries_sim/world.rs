@@ -59,8 +59,6 @@ pub struct Action {
     pub began: u64,
     pub ended: u64,
     pub well: bool,
-    /// Attempts for it that reached the upstream.
-    pub calls: u64,
     agent: u64,
     sdk: u64,
 }
@@ -92,6 +90,8 @@ pub struct World {
     number: Cell<u64>,
     calls: RefCell<BTreeMap<u64, Call>>,
     actions: RefCell<Vec<Action>>,
+    /// When an attempt reached the upstream, each.
+    pub sent: RefCell<Vec<u64>>,
     /// Requests that weir answered itself.
     pub refused: Cell<u64>,
     /// Calls that a dead worker took with it.
@@ -133,6 +133,7 @@ impl World {
             number: Cell::new(0),
             calls: RefCell::default(),
             actions: RefCell::default(),
+            sent: RefCell::default(),
             refused: Cell::new(0),
             lost: Cell::new(0),
             aborted: Cell::new(0),
@@ -205,7 +206,7 @@ impl World {
             Event::Wish => {
                 let now = self.now.get();
                 let mut actions = self.actions.borrow_mut();
-                actions.push(Action { began: now, ended: 0, well: false, calls: 0, agent: 0, sdk: 0 });
+                actions.push(Action { began: now, ended: 0, well: false, agent: 0, sdk: 0 });
                 self.push(0, Event::Ask(actions.len() - 1));
                 self.push(self.about(SECOND / self.plan.per_second), Event::Wish);
             }
@@ -257,7 +258,7 @@ impl World {
         let mut calls = self.calls.borrow_mut();
         let call = calls.get_mut(&number).unwrap();
         call.attempts += 1;
-        self.actions.borrow_mut()[call.action].calls += 1;
+        self.sent.borrow_mut().push(now);
         let takes = if fails { self.about(20 * MS) } else { self.about(200 * MS) };
         self.push(takes, Event::Answer(number, fails));
     }

@@ -32,9 +32,14 @@ pub struct Budget {
     /// Deposited and withdrawn.
     ring: Ring,
     debt: u64,
-    /// The status of the last failure, in the number of its window; zero: none.
+    /// The status of the last failure, in the number of its window, and whether no call went well since; zero: none.
     failed: u64,
 }
+
+/// In the last failure: no call went well since.
+const FAILING: u64 = 0x8000;
+/// In the last failure: the status.
+const STATUS: u64 = 0x7fff;
 
 const WITHDRAWN: bool = true;
 const DEPOSITED: bool = false;
@@ -141,13 +146,24 @@ impl Budget {
 
     /// A call failed with this status.
     pub fn failed(&mut self, status: u16, terms: &Terms, now: Nanos) {
-        self.failed = (now.0 / terms.window.0.max(1)) << 16 | u64::from(status);
+        self.failed = (now.0 / terms.window.0.max(1)) << 16 | FAILING | (u64::from(status) & STATUS);
+    }
+
+    /// A call went well.
+    pub fn went_well(&mut self) {
+        self.failed &= !FAILING;
+    }
+
+    /// Whether the last call that ended had failed. Then the next ones will probably do too, and whatever is left, nobody is to
+    /// retry without asking: it would be known too late.
+    pub fn is_failing(&self, terms: &Terms, now: Nanos) -> bool {
+        self.failed & FAILING > 0 && self.last_status(terms, now).is_some()
     }
 
     /// The status with which a call failed in this window or the one before.
     pub fn last_status(&self, terms: &Terms, now: Nanos) -> Option<u16> {
         let window = now.0 / terms.window.0.max(1);
         let recent = window.saturating_sub(self.failed >> 16) <= 1 && self.failed > 0;
-        recent.then_some(self.failed as u16).filter(|status| *status >= 400)
+        recent.then_some((self.failed & STATUS) as u16).filter(|status| *status >= 400)
     }
 }
