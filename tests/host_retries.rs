@@ -350,6 +350,52 @@ fn a_retry_that_is_refused_takes_nothing_of_a_limit() {
 }
 
 #[test]
+fn a_first_try_that_a_limit_refused_is_none_the_less_a_first_try_when_it_comes_again() {
+    for hold in MODES {
+        let process = Arc::new(Process::default());
+        process.vm(|vm| {
+            let limit = json!({"name": "calls", "unit": "calls", "rate": {"limit": 1, "per": "second"}});
+            set_up(vm, config(json!({"ratio": 0}), json!({"limits": [limit]}), hold), hold);
+            let again = [("x-stainless-retry-count", "1")];
+            answered(asking(vm, "1", "a", NONE, 30), "200");
+            let refused = answered(asking(vm, "2", "b", NONE, 30), "200");
+            assert_eq!(refused.local.expect("an answer").status, 429);
+            // It comes too early, and is refused once more.
+            let refused = answered(asking(vm, "3", "b", &again, 30), "200");
+            assert_eq!(
+                (refused.local.as_ref().expect("an answer").status, &retry(&refused)["verdict"]),
+                (429, &json!("pass"))
+            );
+            vm.pass_ms(1500);
+            let left = answered(asking(vm, "4", "b", &again, 30), "500");
+            assert_eq!(retry(&left), json!({"attempt": 2, "source": "stainless", "verdict": "pass"}));
+            vm.pass_ms(1500);
+            // Now the upstream has heard of it.
+            assert_eq!(retry(&answered(asking(vm, "5", "b", &again, 30), "200"))["verdict"], "refuse", "hold {hold}");
+        });
+        let count =
+            |layer: &str, outcome: &str| process.sum(&format!("weir_attempts_total;layer={layer};outcome={outcome}"));
+        assert_eq!((count("first", "ok"), count("first", "failed"), count("first", "refused")), (1, 1, 2));
+        assert_eq!((count("sdk", "ok"), count("sdk", "failed"), count("sdk", "refused")), (0, 0, 1));
+    }
+}
+
+#[test]
+fn an_open_circuit_makes_no_retry_of_what_it_refused() {
+    for hold in MODES {
+        vm(|vm| {
+            let circuit = json!({"name": "cluster", "min_calls": 1, "close_after": 1});
+            set_up(vm, config(json!({"ratio": 0}), json!({"circuits": [circuit]}), hold), hold);
+            answered(asking(vm, "1", "a", NONE, 30), "503");
+            assert_eq!(retry(&answered(asking(vm, "2", "b", NONE, 30), "200"))["verdict"], "circuit");
+            vm.pass_ms(1000);
+            let probe = answered(asking(vm, "3", "b", &[("x-stainless-retry-count", "1")], 30), "200");
+            assert_eq!(retry(&probe)["verdict"], "pass", "hold {hold}");
+        });
+    }
+}
+
+#[test]
 fn workers_share_budgets_and_what_they_saw() {
     let process = Arc::new(Process::default());
     let count = 4;

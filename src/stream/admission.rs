@@ -395,6 +395,11 @@ impl Stream {
         self.admission.claims.events
     }
 
+    /// Whether it was answered here.
+    pub(super) fn is_refused(&self) -> bool {
+        self.admission.refused
+    }
+
     /// Whether a limit cut it, or refused it.
     pub(super) fn held_by_limit(&self) -> bool {
         let bit = |verdict| matches!(verdict, Verdict::Refuse | Verdict::Cut | Verdict::Closed);

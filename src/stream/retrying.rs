@@ -11,7 +11,7 @@ use crate::policies::retry::attempt::{self, Layer, Source};
 use crate::policies::retry::fingerprint::{Fingerprint, keyed};
 use crate::policies::retry::rule::Caller;
 use crate::policies::retry::seen::Seen;
-use crate::policies::retry::{Ask, Held, Outcome, Refused, Verdict, deadline};
+use crate::policies::retry::{Ask, Held, Outcome, Refused, Retrier, Verdict, deadline};
 use crate::port::{Headers, Properties};
 use crate::record::{Ended, Retry, Usage};
 use crate::report::{Retried, RetryCount};
@@ -46,6 +46,10 @@ pub(super) struct Retrying {
     key: Option<(RetrySource, u64)>,
     /// What was remembered of it.
     seen: Option<Seen>,
+    /// Where it is counted how many first tries of its caller were refused here; nothing if nobody refuses any.
+    refusals: Option<u64>,
+    /// It is one of those, come again: the upstream never heard of it, so that it is a first try whatever its client counts.
+    returns: bool,
     allowed: Option<Span>,
     /// A number that differs from call to call.
     chance: u64,
@@ -90,6 +94,34 @@ pub(super) struct Ending<'a> {
     pub attempts: u64,
     pub usage: &'a Usage,
     pub model: Option<&'a str>,
+}
+
+impl Retrying {
+    /// A first try that was refused here may come again, once, as what it was.
+    fn may_come_again(&mut self, retrier: &Retrier, store: &dyn Store, now: Nanos) {
+        let Some(hash) = self.refusals else { return };
+        retrier.with_seen(hash, &mut self.held, store, now, &mut |seen| {
+            let before = seen.map_or(0, |seen| seen.attempts);
+            let entry = seen.insert(Seen::new("", now));
+            entry.attempts = before.saturating_add(1);
+            Change::Write
+        });
+    }
+
+    /// Whether a retry is such a one: of its caller so many are let through as were refused. So there are never more first tries
+    /// than wishes, whichever of the retries they are.
+    fn comes_again(&mut self, retrier: &Retrier, store: &dyn Store, now: Nanos) -> bool {
+        let Some(hash) = self.refusals else { return false };
+        let mut comes = false;
+        retrier.with_seen(hash, &mut self.held, store, now, &mut |seen| {
+            let left = seen.and_then(|seen| seen.attempts.checked_sub(1));
+            comes = left.is_some();
+            let (Some(entry), Some(left)) = (seen.as_mut(), left) else { return Change::Keep };
+            entry.attempts = left;
+            Change::Write
+        });
+        comes
+    }
 }
 
 impl Stream {
@@ -137,6 +169,9 @@ impl Stream {
         };
         let Some(salt) = salt else { return };
         retrying.chance = keyed(salt, &[self.call.as_bytes(), &now.0.to_le_bytes()]);
+        if !self.config.limits.is_empty() || !self.config.circuits.is_empty() {
+            retrying.refusals = Some(keyed(salt, &[b"refused", &caller]));
+        }
         if by_body {
             let of = |name| head.get(name).unwrap_or_default();
             let parts = [&caller[..], of(":method"), of(":path")];
@@ -243,6 +278,7 @@ impl Stream {
         retrying.input = input;
         let tokens = input.saturating_add(output);
         let retrier = &mut worker.retrier;
+        let mut failed_before = false;
         if last && let Some(fingerprint) = retrying.fingerprint.take()
             // Of a body that is too large to be held not all is known.
             && (retrying.whole || self.is_asked())
@@ -253,7 +289,11 @@ impl Stream {
                 let by_body = (u32::from(seen.attempts).saturating_add(1), Source::Of(RetrySource::Body));
                 retrying.retry = retrying.retry.or(Some(by_body));
                 retrying.seen = retrying.seen.or(Some(seen));
+                failed_before = true;
             }
+        }
+        if first_time && retrying.retry.is_some() && !failed_before {
+            retrying.returns = retrying.comes_again(retrier, store, now);
         }
         let asked = self.request.asked();
         let route = retrying.route.as_deref();
@@ -283,7 +323,7 @@ impl Stream {
         if let Some(refused) = said(retrier.pass(held, &ask, store, now)) {
             return Some((Why::Circuit, Some(refused)));
         }
-        if retrying.retry.is_some() {
+        if retrying.retry.is_some() && !retrying.returns {
             let late = |allowed| retrier.medians.too_late(model, route, retrying.came, allowed, now);
             if retrying.allowed.is_some_and(late) {
                 return Some((Why::Deadline, None));
@@ -357,10 +397,11 @@ impl Stream {
             return None;
         }
         let Ending { ended, status, reached, attempts, usage, model } = *ending;
-        let here = retrying.refused.is_some() || self.held_by_limit();
+        let here = self.is_refused();
         let sent = reached && !here;
         let fine = ended == Ended::Complete;
-        let failed = !fine && !here;
+        // Where a limit cuts, nothing is wrong with the upstream.
+        let failed = !fine && !here && !self.is_cut();
         let error = status.filter(|status| *status >= 400);
         let envoy = attempts.saturating_sub(1).min(MAX_ENVOY);
         let retrier = &mut worker.retrier;
@@ -371,6 +412,7 @@ impl Stream {
                 Ended::Complete => Some(false),
                 // It says nothing of the upstream.
                 Ended::ClientAbort => None,
+                _ if !failed => None,
                 Ended::Error => Some(status.is_none_or(|status| !(400..500).contains(&status))),
                 Ended::UpstreamReset | Ended::Truncated | Ended::Refused => Some(true),
             },
@@ -382,6 +424,10 @@ impl Stream {
             retrier.medians.learn(model, retrying.route.as_deref(), self.timing.total(now));
         }
 
+        let is_first = retrying.retry.is_none() || retrying.returns;
+        if here && is_first {
+            retrying.may_come_again(retrier, store, now);
+        }
         let attempt = retrying.retry.map_or(1, |(attempt, _)| attempt);
         let call = &self.call;
         let mut remember = |seen: &mut Option<Seen>| {
@@ -407,7 +453,8 @@ impl Stream {
             });
         }
 
-        let layer = retrying.retry.map_or(Layer::First, |(_, source)| attempt::layer(source, retrying.first_of_sdk));
+        let tells = retrying.retry.filter(|_| !is_first);
+        let layer = tells.map_or(Layer::First, |(_, source)| attempt::layer(source, retrying.first_of_sdk));
         let mut retried =
             Retried { counts: Vec::new(), failed_tokens: 0, repeated_tokens: 0, store: retrying.held.events };
         let mut count = |layer: Layer, outcome: u8, count: u64| {
