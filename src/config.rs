@@ -9,6 +9,7 @@ mod read;
 pub mod retry;
 pub mod runs;
 pub mod tools;
+pub mod trail;
 
 use std::num::{NonZeroU32, NonZeroU64};
 

@@ -10,6 +10,7 @@ pub mod config;
 pub mod end;
 pub mod json;
 pub mod labels;
+pub mod mac;
 pub mod metrics;
 pub mod policies;
 pub mod port;

@@ -93,11 +93,28 @@ pub fn update(
     events: &mut Events,
     change: &mut dyn FnMut(&mut [u8]) -> Change,
 ) -> Result<(), Broken> {
+    update_any(store, key, events, &mut |value: &mut Vec<u8>| {
+        if value.len() != size {
+            value.clear();
+            value.resize(size, 0);
+        }
+        change(value)
+    })
+}
+
+/// The same for a value whose size changes; one that is not there yet begins empty. Whoever changes it bounds it.
+///
+/// # Errors
+/// As [`update`].
+pub fn update_any(
+    store: &dyn Store,
+    key: &str,
+    events: &mut Events,
+    change: &mut dyn FnMut(&mut Vec<u8>) -> Change,
+) -> Result<(), Broken> {
     for _ in 0..MAX_TRIES {
         let (mut value, cas) = match store.get(key) {
-            Ok(Some((value, cas))) if value.len() == size => (value, cas),
-            Ok(Some((_, cas))) => (vec![0; size], cas),
-            Ok(None) => (vec![0; size], ABSENT),
+            Ok(found) => found.unwrap_or((Vec::new(), ABSENT)),
             Err(Broken) => break,
         };
         if change(&mut value) == Change::Keep {

@@ -6,3 +6,4 @@ pub mod identity;
 pub mod kind;
 pub mod slo;
 pub mod timing;
+pub mod trail;

@@ -9,6 +9,7 @@ mod accounting;
 mod admission;
 mod retrying;
 mod tooling;
+mod trailing;
 
 use std::rc::Rc;
 
@@ -35,6 +36,7 @@ use admission::Admission;
 pub use admission::{Gate, OwnAnswer, Watched};
 use retrying::{Ending, Retrying};
 use tooling::Tooling;
+use trailing::Trailing;
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
 const INJECT_REMOVES: &[&str] = &["content-length", "accept-encoding"];
@@ -71,6 +73,7 @@ pub struct Stream {
     ended: bool,
     admission: Admission,
     retrying: Retrying,
+    trailing: Trailing,
     /// The body may say which tool is called.
     reads_tool: bool,
 }
@@ -120,6 +123,7 @@ impl Stream {
             ended: false,
             admission: Admission::default(),
             retrying: Retrying::default(),
+            trailing: Trailing::default(),
             reads_tool: false,
         }
     }
@@ -369,6 +373,7 @@ impl Stream {
         if ended == Ended::Complete && usage.source == UsageSource::Reported {
             self.teach(worker, &usage);
         }
+        let trailing = std::mem::take(&mut self.trailing);
         let asked = self.request.asked();
         let (limits, mut events) = (self.limit_counts(&worker.limiter), self.store_events());
         let limited = self.limited(&worker.limiter);
@@ -411,6 +416,7 @@ impl Stream {
             unread: unread.total(),
         };
         let closed = accounting.and_then(|account| account.settle(&record, worker, &mut events, store, now));
+        trailing.settle(worker, &record, properties, store, &mut events, now);
         let call = Settled {
             record,
             timing: &self.timing,

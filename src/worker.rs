@@ -12,6 +12,7 @@ use crate::policies::retry::Retrier;
 use crate::policies::tools::Tools;
 use crate::signals::estimate::Estimator;
 use crate::signals::kind::Kinds;
+use crate::signals::trail::Trails;
 
 /// One worker's VM.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Worker {
     pub accounts: Option<Accounts>,
     /// What is known of tools.
     pub tools: Tools,
+    /// Trails of runs; nothing if none are kept.
+    pub trails: Option<Trails>,
 }
 
 impl Worker {
@@ -52,6 +55,7 @@ impl Worker {
         let (kinds, accounts) = (Kinds::new(&config), Accounts::new(&config));
         let tools = Tools::new(&config);
         let (estimator, learned) = Default::default();
-        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds, accounts, tools }
+        let trails = config.audit.trail.as_ref().map(Trails::new);
+        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds, accounts, tools, trails }
     }
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up; a row knows the rows below it, and of its own row only itself.
 const LAYERS: &[&[&str]] = &[
-    &["units", "port", "json", "baggage", "labels", "metrics", "record", "api", "config"],
+    &["units", "mac", "port", "json", "baggage", "labels", "metrics", "record", "api", "config"],
     &["shared"],
     &["policies::gcra", "policies::lease", "policies::learned", "policies::lineage"],
     &["policies::share"],
     &["policies::limits", "policies::retry"],
     &["policies::account", "policies::tools"],
     &["end", "wire", "signals::identity", "signals::kind", "signals::slo", "signals::estimate", "signals::gaps"],
-    &["signals::timing"],
+    &["signals::timing", "signals::trail"],
     &["worker"],
     &["report"],
     &["stream"],

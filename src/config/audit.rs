@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::limits::LimitName;
+use super::trail::Trail;
 
 #[cfg(feature = "schema")]
 use schemars::JsonSchema;
@@ -25,6 +26,8 @@ pub struct Audit {
     /// Chains the records of each worker, so that a log from which one is missing, or in which one is changed, is found out
     /// by `weirctl audit verify`.
     pub chain: Option<Chain>,
+    /// Keeps the trail of each run for the person in front of the agent. Left out, nothing is kept.
+    pub trail: Option<Trail>,
 }
 
 /// How records are chained.

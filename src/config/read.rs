@@ -23,6 +23,7 @@ mod kinds;
 mod limits;
 mod retry;
 mod tools;
+mod trail;
 
 use std::fmt::{Formatter, Result as Formatted, Write};
 use std::num::{NonZeroU32, NonZeroU64};

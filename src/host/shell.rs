@@ -83,6 +83,9 @@ const CHARGE: &str = "weir.charge";
 /// How often Envoy may retry a request by itself, whatever its route says.
 const MAX_RETRIES: &str = "x-envoy-max-retries";
 
+/// In which header of an answer a run's token is handed out.
+const RUN_TOKEN: &str = "x-weir-run-token";
+
 /// What the host is to do with what it showed, by the ABI's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
@@ -163,6 +166,7 @@ impl Plugin {
             kinds: _,
             accounts: _,
             tools: known,
+            trails: _,
         } = &*worker;
         meter.judge(&slos);
         if let Ok(mut meter) = self.limits.try_borrow_mut() {
@@ -552,6 +556,11 @@ impl Exchange {
             abi::remove_header(Map::RequestHeaders, name);
         }
         if let Ok(worker) = self.plugin.worker.try_borrow() {
+            if let Some(answer) = stream.trail_head(head, &worker, &HostStore, began) {
+                self.held = Held::Answered;
+                send(&answer);
+                return Action::Pause;
+            }
             stream.kind_head(head, &worker.kinds, &HostProperties);
         }
         if let Some(name) = stream.outcome_head(head) {
@@ -604,6 +613,9 @@ impl Exchange {
             return Action::Continue;
         }
         stream.response_head(head, end, began);
+        if let Some(token) = stream.trail_token(head) {
+            abi::replace_header(Map::ResponseHeaders, RUN_TOKEN, token.as_bytes());
+        }
         if let Ok(worker) = self.plugin.worker.try_borrow() {
             for (name, value) in stream.limit_headers(&worker.limiter, head) {
                 abi::add_header(Map::ResponseHeaders, name, value.as_bytes());

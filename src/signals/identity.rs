@@ -40,7 +40,7 @@ fn value(source: &Source, headers: Headers<'_>, properties: &dyn Properties) -> 
 
 /// A value of at most [`MAX_VALUE`] bytes in which nothing can break a log line; none if it is empty.
 #[inline(never)]
-fn printable(value: &[u8]) -> Option<String> {
+pub fn printable(value: &[u8]) -> Option<String> {
     let text: String = String::from_utf8_lossy(value.trim_ascii())
         .chars()
         .map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '_' } else { c })
@@ -63,10 +63,12 @@ fn trace_id(traceparent: &[u8]) -> Option<String> {
 #[inline(never)]
 /// The API key that a request shows, wherever its provider wants it.
 pub fn api_key<'a>(headers: Headers<'a>) -> Option<&'a [u8]> {
-    let bearer = headers.get("authorization").and_then(|v| {
-        let (scheme, key) = v.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
-    });
     let named = || ["x-api-key", "api-key", "x-goog-api-key"].iter().find_map(|name| headers.get(name));
-    bearer.or_else(named).filter(|key| !key.is_empty())
+    bearer(headers).or_else(named).filter(|key| !key.is_empty())
+}
+
+/// What stands behind `authorization: Bearer`.
+pub fn bearer<'a>(headers: Headers<'a>) -> Option<&'a [u8]> {
+    let (scheme, key) = headers.get("authorization")?.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
 }

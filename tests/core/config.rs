@@ -110,7 +110,7 @@ fn nothing_at_all_is_a_good_config_and_means_the_defaults() {
 
 #[test]
 fn a_config_survives_being_written_and_read_again() {
-    let json = r#"{"role":"attempt","labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"audit":{"headers":true,"trailers":true,"sse_comment":true,"chain":{"key":"0123456789abcdef","key_id":"2026-11"}},"filter_state":{"tokens":true},"tools":{"names":["search"],"max_names":3,"window_s":30,"keys":64,"arguments":{"max_bytes":99,"redact":["*key*"]}},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}],"kinds":[{"match":{"route":"r","path":"/p*","host":"h","method":"PUT"},"kind":"own","name":"n"}],"runs":{"max":9,"idle_s":7,"header":"x-how","outcomes":["good"]}}"#;
+    let json = r#"{"role":"attempt","labels":{"models":["m"],"max_models":0,"max_sets":7},"usage":{"inject":true,"estimate":false},"timing":{"stall_ms":5},"read":{"max_event_bytes":2048},"identity":{"tenant":[{"header":"x-tenant"},"mtls_peer",{"jwt_claim":{"payload":"p","claim":"c"}},{"api_key_hash":{"salt":"12345678"}}],"run":["trace_id",{"baggage":"k"}]},"slo":[{"name":"n","match":{"model":"m*"},"first_token_ms":800,"objective":0.95}],"audit":{"headers":true,"trailers":true,"sse_comment":true,"chain":{"key":"0123456789abcdef","key_id":"2026-11"},"trail":{"path":"/t/","key":"0123456789abcdef","tokens":"always","operator_key":"0123456789abcdef","operator_header":"x-op","sources":["x-source"],"runs":8,"records":3,"forget_after_s":9}},"filter_state":{"tokens":true},"tools":{"names":["search"],"max_names":3,"window_s":30,"keys":64,"arguments":{"max_bytes":99,"redact":["*key*"]}},"retries":{"sources":["body","amz_sdk"],"header":"x-mine","window_s":30,"keys":64,"deadline":{"header":"x-d","stainless_timeout":true,"grpc_timeout":true}},"retry_budgets":[{"name":"b","scope":["tool","tenant"],"match":{"model":"m"},"ratio":0.25,"min_per_second":1.5,"ttl_s":60,"unit":"tokens","mode":"shadow","fail":"closed","refuse_with":"too_many_requests"}],"circuits":[{"name":"c","scope":["user","run","model","route","cluster"],"match":{},"failures":0.75,"min_calls":5,"window_s":30,"probe_ms":200,"close_after":1,"retry_after_ms":500,"mode":"shadow"}],"kinds":[{"match":{"route":"r","path":"/p*","host":"h","method":"PUT"},"kind":"own","name":"n"}],"runs":{"max":9,"idle_s":7,"header":"x-how","outcomes":["good"]}}"#;
     let once = serde_json::to_value(Config::parse(json.as_bytes()).unwrap()).unwrap();
     let twice = serde_json::to_value(Config::parse(once.to_string().as_bytes()).unwrap()).unwrap();
     assert_eq!(once, twice);
@@ -122,7 +122,7 @@ fn a_config_survives_being_written_and_read_again() {
     {
         assert_eq!(once[section][key], given[section][key], "{section}.{key}");
     }
-    for section in ["retries", "kinds", "runs", "tools"] {
+    for section in ["retries", "kinds", "runs", "tools", "audit"] {
         assert_eq!(once[section], given[section]);
     }
     for (section, key) in [("retry_budgets", "match"), ("circuits", "match")] {
@@ -138,7 +138,7 @@ fn a_config_survives_being_written_and_read_again() {
 #[test]
 fn no_key_is_printed() {
     let json =
-        br#"{"audit":{"chain":{"key":"0123456789abcdef"}},"identity":{"user":[{"api_key_hash":{"salt":"12345678"}}]}}"#;
+        br#"{"audit":{"chain":{"key":"0123456789abcdef"},"trail":{"key":"0123456789abcdef"}},"identity":{"user":[{"api_key_hash":{"salt":"12345678"}}]}}"#;
     let config = Config::parse(json).unwrap();
     let printed = format!("{config:?}");
     assert!(!printed.contains("0123456789abcdef") && !printed.contains("12345678"), "{printed}");

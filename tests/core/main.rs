@@ -36,3 +36,4 @@ mod support;
 mod table;
 mod timing;
 mod tools;
+mod trail;

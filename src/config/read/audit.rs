@@ -4,7 +4,7 @@ use super::{Json, Made, Path, Slot, object, required};
 use crate::config::audit::{Audit, Chain, Secret, default_key_id};
 
 sections! {
-    Audit { headers, trailers, sse_comment, chain }
+    Audit { headers, trailers, sse_comment, chain, trail }
 }
 
 impl Made for Secret {
