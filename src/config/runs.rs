@@ -22,7 +22,7 @@ pub const OTHER: &str = "other";
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Runs {
-    /// About how many runs have an account at once; each takes 192 bytes of Envoy's memory. 8 to 1,048,576, default 32,768.
+    /// About how many runs have an account at once; each takes 208 bytes of Envoy's memory. 8 to 1,048,576, default 32,768.
     pub max: Keys,
     /// After so many seconds without a call a run's account is forgotten. Default 3600.
     pub idle_s: NonZeroU32,

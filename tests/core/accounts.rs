@@ -397,3 +397,15 @@ fn what_threads_close_and_leave_open_is_what_they_added() {
     assert_eq!(sum(&|account| account.total().unwrap_or(0)), 4 * CALLS * (CALLS - 1) / 2);
     eprintln!("{} accounts closed, {} lost races", all.len() - 3, store.lost());
 }
+
+#[test]
+fn what_the_page_shows_is_a_good_config() {
+    let page = include_str!("../../docs/runs.md");
+    let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let config = Config::parse(example.as_bytes()).unwrap();
+    assert!(Accounts::new(&config).is_some() && config.tells_kinds());
+    for kind in weir::config::kinds::KNOWN {
+        assert!(page.contains(&format!("`{kind}`")), "{kind}");
+    }
+    assert!(page.contains(&format!("An account\ntakes {} bytes", SIZE + 8)), "{SIZE}");
+}

@@ -7,7 +7,7 @@ mod ends;
 mod exact;
 mod hostile;
 mod kinds;
-mod meters;
+pub mod meters;
 mod reloads;
 mod trees;
 mod waits;

@@ -16,3 +16,4 @@ mod labels;
 mod limits;
 mod memory;
 mod refused;
+mod runs;

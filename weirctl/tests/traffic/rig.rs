@@ -14,6 +14,8 @@ use super::raw::{Raw, Step, chunked};
 
 pub const CHAT: &str = "/v1/chat/completions";
 pub const ASK: &[u8] = br#"{"model":"m","stream":true}"#;
+/// Answered by Envoy itself.
+pub const OUTCOME: &str = "/.weir/outcome";
 pub const SSE: &str = "text/event-stream";
 /// A streamed chat answer, event by event.
 pub const EVENTS: [&[u8]; 4] = [
@@ -120,6 +122,8 @@ impl Rig {
         let mut connect = routes[0].clone();
         connect["match"] = json!({"connect_matcher": {}});
         routes.push(connect);
+        // How an application says that a run is over without a call of its own (docs/runs.md).
+        routes.insert(0, json!({"name": "outcome", "match": {"path": OUTCOME}, "direct_response": {"status": 204}}));
         for side in ["listeners", "clusters"] {
             if let Some(bytes) = setup.buffer {
                 bootstrap["static_resources"][side][0]["per_connection_buffer_limit_bytes"] = json!(bytes);

@@ -13,7 +13,7 @@ fn samples(rig: &Rig, name: &str) -> Vec<Sample> {
 }
 
 /// The one sample with these labels and no others gets this value.
-fn becomes(rig: &Rig, name: &str, labels: &[(&str, &str)], wanted: f64) {
+pub fn becomes(rig: &Rig, name: &str, labels: &[(&str, &str)], wanted: f64) {
     let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let what = format!("{name} {labels:?} = {wanted}");
     let last = std::cell::RefCell::default();
