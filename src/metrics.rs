@@ -120,6 +120,9 @@ pub const COST_BUCKETS: &[u64] = &[
 /// Bounds of how many calls a run makes.
 pub const CALLS_BUCKETS: &[u64] = &[1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
 
+/// How tools come out.
+pub const OUTCOMES: &[&str] = &["ok", "error", "failed", "refused"];
+
 macro_rules! metrics {
     ($($id:ident: $name:literal $kind:ident $shared:ident $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
         /// The metrics by name; the number is the place in [`METRICS`].
@@ -212,6 +215,15 @@ metrics! {
         "None.";
     RunWaste: "weir_run_waste_nanodollars_total" Counter None None, &[],
         "As much of what such runs cost as bought nothing, by outcome (`outcome`), in nano-dollars.",
+        "None.";
+    ToolCalls: "weir_tool_calls_total" Counter None Some(("outcome", OUTCOMES)), &[],
+        "Tools that ran, by tool (`tool`) and outcome: `error` says the tool, `failed` never came to an answer, `refused` never reached it. Only where tools are told apart.",
+        "None; the number of execute_tool spans.";
+    ToolTime: "weir_tool_ms" Histogram None None, MS_BUCKETS,
+        "Time from the complete request to the tool's result, by tool (`tool`).",
+        "None; the duration of an execute_tool span, in ms and seen at the proxy.";
+    ToolMatched: "weir_tool_matched_total" Counter None Some(("verdict", &["matched", "unasked", "never_run"])), &[],
+        "MCP calls that came to an answer and that a model of the same run had asked for, or had not; and those asked for that did not run in time (seen when the run's place in the store is next used).",
         "None.";
     ToolAsked: "weir_tool_asked_total" Counter None None, &[],
         "Tool calls that models asked for, by tool (`tool`). Only where tools are told apart.",

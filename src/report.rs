@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::labels::LabelSet;
-use crate::metrics::{Id, Series};
+use crate::metrics::{Id, OUTCOMES, Series};
 use crate::policies::account::Account;
 use crate::record::{Ended, Record, Usage};
 use crate::shared::Events;
@@ -75,6 +75,44 @@ pub struct RunClosed {
 pub struct ToolCounts {
     /// Those that a model asked for.
     pub asked: Vec<u16>,
+    /// Those that ran.
+    pub ran: Vec<ToolCount>,
+    /// How the two were matched.
+    pub matched: Matched,
+}
+
+/// A tool that ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToolCount {
+    /// Which, by the number of its label.
+    pub tool: u16,
+    /// How it came out, by number.
+    pub outcome: u8,
+    /// How long it took.
+    pub ms: Option<u64>,
+}
+
+/// How many tools that ran were asked for, and how many that were asked for did not run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Matched {
+    /// Ran, and were asked for.
+    pub matched: u64,
+    /// Ran, and nobody had asked for them.
+    pub unasked: u64,
+    /// Were asked for, and did not run in time.
+    pub never_run: u64,
+}
+
+impl Matched {
+    /// Both together.
+    pub fn and(self, other: Matched) -> Self {
+        let Matched { matched, unasked, never_run } = other;
+        Self {
+            matched: self.matched.saturating_add(matched),
+            unasked: self.unasked.saturating_add(unasked),
+            never_run: self.never_run.saturating_add(never_run),
+        }
+    }
 }
 
 /// What a call had to do with retries.
@@ -111,6 +149,8 @@ pub struct Settled<'a> {
     pub store: Events,
     /// What it had to do with retries; nothing if nobody looked.
     pub retried: Option<Retried>,
+    /// How its tools were matched.
+    pub matched: Matched,
     /// Its run's account, if it closes it.
     pub closed: Option<RunClosed>,
 }
@@ -118,7 +158,8 @@ pub struct Settled<'a> {
 /// What a call leaves behind under this config.
 pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let slos = verdicts(&call, config);
-    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, mut store, retried, closed } = call;
+    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, mut store, retried, closed, matched } =
+        call;
     let labels = labels(&record, worker);
     let mut counts = Vec::with_capacity(48);
     let mut add = |series: Series, value: u64| counts.push((series, value));
@@ -181,15 +222,21 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let retries = (labels.route, attempts);
 
     let charge = config.filter_state.tokens.then(|| charge(&record.usage));
-    let tools = tools(&record, worker);
+    let tools = tools(&record, matched, worker);
     Report { record, labels, counts, slos, limits, store, retries, run: closed, tools, charge }
 }
 
-fn tools(record: &Record, worker: &mut Worker) -> ToolCounts {
+fn tools(record: &Record, matched: Matched, worker: &mut Worker) -> ToolCounts {
     let label = &mut worker.tools.label;
     // A model may ask for whatever its client told it: it vouches for no name.
     let asked = record.tool_calls.iter().map(|call| label.number(Some(&call.name), false)).collect();
-    ToolCounts { asked }
+    let ran = record.tool_runs.iter().map(|run| ToolCount {
+        // That a tool answered with success vouches for its name; a made-up one ends in an error.
+        tool: label.number(Some(&run.name), run.outcome == "ok"),
+        outcome: OUTCOMES.iter().position(|outcome| *outcome == run.outcome).unwrap_or_default() as u8,
+        ms: run.ms.map(|ms| ms.round() as u64),
+    });
+    ToolCounts { ran: ran.collect(), asked, matched }
 }
 
 /// What a call is charged: what its record says, so that the sum over an access log is the sum that was charged.

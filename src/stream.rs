@@ -162,6 +162,10 @@ impl Stream {
 
     /// Whether the request's body is to be read at all. If not, the host need not copy it.
     pub fn wants_request_body(&self) -> bool {
+        self.reads_request() || self.tool_reads_request()
+    }
+
+    fn reads_request(&self) -> bool {
         (self.asked.api != Api::Other || self.reads_tool) && (!self.request.is_over() || self.hashes_body())
     }
 
@@ -174,7 +178,8 @@ impl Stream {
     pub fn request_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
         self.timing.asked(now);
         self.announce(bytes.len());
-        if !self.wants_request_body() {
+        self.tool_request(bytes, now);
+        if !self.reads_request() {
             return Flow::Forward;
         }
         if !matches!(self.inject, Inject::Perhaps) {
@@ -215,7 +220,9 @@ impl Stream {
             stream_asked: self.stream_asked(),
         };
         let cap = self.config.read.max_event_bytes.bytes();
-        let dialect = dialect::of(self.asked.api).filter(|_| !end && !matches!(status, 204 | 205 | 304));
+        let empty = end || matches!(status, 204 | 205 | 304);
+        self.tool_answer_head(body_head, empty);
+        let dialect = dialect::of(self.asked.api).filter(|_| !empty);
         let mut body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
         if let Some(body) = &mut body {
             self.tool_answer(body);
@@ -260,12 +267,15 @@ impl Stream {
     /// Whether the answer's body is to be read at all.
     pub fn wants_response_body(&self) -> bool {
         let body = self.answer.as_ref().and_then(|a| a.body.as_ref());
-        body.is_some_and(|body| !body.is_ignored()) || matches!(self.inject, Inject::Done(Some(_)))
+        body.is_some_and(|body| !body.is_ignored())
+            || self.tool_reads_answer()
+            || matches!(self.inject, Inject::Done(Some(_)))
     }
 
     /// A piece of the answer's body as it came from the upstream. An unread one (see above) is empty.
     pub fn response_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
         self.ended |= end;
+        self.tool_response(bytes, now);
         let Some(answer) = &mut self.answer else { return Flow::Forward };
         if !bytes.is_empty() {
             self.timing.byte(now);
@@ -322,10 +332,10 @@ impl Stream {
             }
         }
         let stream = body.as_ref().is_some_and(|b| b.is_stream());
-        let unread = body.as_ref().map_or(Unread::default(), |b| b.unread());
+        let mut unread = body.as_ref().map_or(Unread::default(), |b| b.unread());
         let whole = body.as_ref().is_none_or(|b| b.is_whole());
         let mut facts = body.map_or_else(Facts::default, |b| b.into_facts());
-        let tool_calls = self.tool_calls(facts.calls.take().map(|calls| calls.finish()).unwrap_or_default());
+        let calls = facts.calls.take().map(|calls| calls.finish()).unwrap_or_default();
 
         // Asked only where something is amiss: a property costs a microsecond.
         let fine = self.ended && status.is_some_and(|s| s < 400) && upstream.address.is_some();
@@ -339,6 +349,10 @@ impl Stream {
             whole,
         };
         let ended = if self.is_cut() { Ended::Truncated } else { how_it_ended(&end) };
+
+        let asked_for = self.tools_asked_for(calls, &mut worker.tools, store, now);
+        let ran = self.tools_ran((ended, status), &mut worker.tools, properties, store, now);
+        unread.add(ran.unread);
 
         server.merge(&facts.server);
         let asked = self.request.asked();
@@ -376,6 +390,9 @@ impl Stream {
         let trailing = std::mem::take(&mut self.trailing);
         let asked = self.request.asked();
         let (limits, mut events) = (self.limit_counts(&worker.limiter), self.store_events());
+        events.add(asked_for.store);
+        events.add(ran.store);
+        let matched = asked_for.matched.and(ran.matched);
         let limited = self.limited(&worker.limiter);
         let own = self.held_by_limit().then(|| LIMITED.to_owned()).or(retry_error);
         let accounting = self.accounting();
@@ -409,8 +426,8 @@ impl Stream {
             retry: retry.flatten(),
             kind: self.kind.as_ref().map(|kind| kind.word.to_string()),
             cost: None,
-            tool_calls,
-            tool_runs: Vec::new(),
+            tool_calls: asked_for.calls,
+            tool_runs: ran.runs,
             plan: None,
             events: self.events,
             unread: unread.total(),
@@ -426,6 +443,7 @@ impl Stream {
             end: now,
             limits,
             store: events,
+            matched,
             retried,
             closed,
         };

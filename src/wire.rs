@@ -12,6 +12,7 @@ pub mod hide;
 pub mod progress;
 pub mod refusal;
 pub mod request;
+pub mod rpc;
 pub mod seams;
 pub mod shape;
 pub mod sse;

@@ -567,7 +567,7 @@ impl Exchange {
             abi::remove_header(Map::RequestHeaders, name);
         }
         if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
-            stream.tool_head(&mut worker.tools, &HostStore, began);
+            stream.tool_head(head, end, &mut worker.tools, &HostStore, began);
             stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);
         }
         if let Ok(worker) = self.plugin.worker.try_borrow()

@@ -1,9 +1,13 @@
-//! What workers know of tools: how their names become labels, and the key of all hashes of arguments.
+//! What workers know of tools: how their names become labels, the key of all hashes of arguments, and who asked for what.
+
+pub mod asks;
 
 use crate::config::Config;
 use crate::labels::Label;
+use crate::policies::retry::fingerprint::keyed;
 use crate::shared::{Store, agreed};
 use crate::units::Nanos;
+use asks::Asks;
 
 /// The key of the store under which workers agree on the key of their hashes.
 const SALT: &str = "weir.tools.salt";
@@ -13,7 +17,8 @@ const SALT: &str = "weir.tools.salt";
 pub struct Tools {
     /// Values of the label `tool`.
     pub label: Label,
-    on: bool,
+    /// What models asked for and has not run yet; nothing if nobody wants to know.
+    pub asks: Option<Asks>,
     salt: Option<u64>,
 }
 
@@ -22,12 +27,12 @@ impl Tools {
     pub fn new(config: &Config) -> Self {
         let (names, max) = config.tools.as_ref().map_or((&[][..], 0), |tools| (&tools.names[..], tools.max_names));
         let label = Label::new(names.iter().map(String::as_str), max.into());
-        Self { label, on: config.tools.is_some(), salt: None }
+        Self { label, asks: config.tools.as_ref().map(Asks::new), salt: None }
     }
 
     /// Whether anybody wants to know.
     pub fn is_on(&self) -> bool {
-        self.on
+        self.asks.is_some()
     }
 
     /// The key of all hashes, the same for all workers; nothing if the store does not answer.

@@ -144,7 +144,7 @@ fn by_itself(head: Headers<'_>, path: &str, api: Api) -> Known {
 
 /// MCP over HTTP: a session, or a version of the protocol; a client's first request has neither, but accepts both kinds of
 /// answer.
-fn is_mcp(head: Headers<'_>) -> bool {
+pub fn is_mcp(head: Headers<'_>) -> bool {
     ["mcp-session-id", "mcp-protocol-version"].iter().any(|name| head.get(name).is_some()) || asks_for_tool(head)
 }
 

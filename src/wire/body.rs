@@ -10,6 +10,7 @@ use crate::wire::event_stream::{EventStream, Frame, Unread as Unframed};
 use crate::wire::facts::Facts;
 use crate::wire::field::Field;
 use crate::wire::progress::{Content, Progress};
+use crate::wire::rpc::Rpc;
 use crate::wire::seams;
 use crate::wire::shape::{Free, Shape, Span};
 use crate::wire::sse::{Event, Events, Sse};
@@ -32,6 +33,17 @@ pub struct Unread {
 }
 
 impl Unread {
+    /// Adds what of another body could not be read.
+    pub fn add(&mut self, other: Unread) {
+        let Unread { oversize, json, crc, frame, encoding, format } = other;
+        self.oversize += oversize;
+        self.json += json;
+        self.crc += crc;
+        self.frame += frame;
+        self.encoding += encoding;
+        self.format += format;
+    }
+
     /// All of it.
     pub fn total(&self) -> u64 {
         let Self { oversize, json, crc, frame, encoding, format } = self;
@@ -109,6 +121,21 @@ impl Body {
     /// Tells the tool calls apart from here on: hashes with this salt, and keeps so many bytes of each call's arguments.
     pub fn tell_calls(&mut self, salt: u64, keep: usize) {
         self.inner.facts.calls = Some(Box::new(Calls::new(salt, keep)));
+    }
+
+    /// Reads MCP's messages into this.
+    pub fn read_rpc(&mut self, rpc: Box<Rpc>) {
+        self.inner.facts.rpc = Some(rpc);
+    }
+
+    /// What was read of them, to be told what moment it is.
+    pub fn rpc(&mut self) -> Option<&mut Rpc> {
+        self.inner.facts.rpc.as_deref_mut()
+    }
+
+    /// The same, to take.
+    pub fn take_rpc(&mut self) -> Option<Box<Rpc>> {
+        self.inner.facts.rpc.take()
     }
 
     /// Reads a piece as it came from the wire, and says what it brought.

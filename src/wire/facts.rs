@@ -5,6 +5,7 @@ use crate::record::ServerTimes;
 use crate::wire::calls::Calls;
 use crate::wire::field::{Field, ServerTime, Unit};
 use crate::wire::progress::{Content, Progress};
+use crate::wire::rpc::Rpc;
 use crate::wire::usage::RawUsage;
 
 /// The longest id, model or reason that is kept, in bytes; longer ones are cut.
@@ -29,6 +30,8 @@ pub struct Facts {
     pub tools: Vec<String>,
     /// The tool calls themselves, where somebody wants to know more than their names.
     pub calls: Option<Box<Calls>>,
+    /// What is read of MCP's messages, where that is what is read.
+    pub rpc: Option<Box<Rpc>>,
     /// The last usage report.
     pub usage: RawUsage,
     /// Bedrock's own meter.
@@ -327,6 +330,11 @@ impl Visitor<Field> for Facts {
                 self.failed = true;
                 self.event.content.facts = true;
             }
+            Field::Message | Field::RpcResult | Field::RpcError => {
+                if let Some(rpc) = &mut self.rpc {
+                    rpc.open(means);
+                }
+            }
             _ => {}
         }
     }
@@ -368,6 +376,11 @@ impl Visitor<Field> for Facts {
                 }
                 if tool.client && self.event.items.len() < MAX_TOOLS {
                     self.event.items.push(tool);
+                }
+            }
+            Field::Message => {
+                if let Some(rpc) = &mut self.rpc {
+                    rpc.close(means);
                 }
             }
             Field::Part => {
@@ -487,6 +500,17 @@ impl Visitor<Field> for Facts {
                 }
             }
 
+            Field::RpcId
+            | Field::RpcMethod
+            | Field::RpcName
+            | Field::RpcAskedAs
+            | Field::RpcIsError
+            | Field::RpcResultType => {
+                if let Some(rpc) = &mut self.rpc {
+                    rpc.scalar(means, value);
+                }
+            }
+
             usage => {
                 let Some(count) = value.count() else { return };
                 if usage == Field::InputNotZero && count == 0 {
@@ -502,10 +526,13 @@ impl Visitor<Field> for Facts {
     }
 
     fn captures(&self) -> bool {
-        self.calls.is_some()
+        self.calls.is_some() || self.rpc.is_some()
     }
 
-    fn piece(&mut self, _: Field, bytes: &[u8]) {
+    fn piece(&mut self, means: Field, bytes: &[u8]) {
+        if let Some(rpc) = &mut self.rpc {
+            rpc.piece(means, bytes);
+        }
         if let Some(calls) = &mut self.calls {
             calls.piece(bytes);
         }

@@ -54,6 +54,29 @@ pub enum Field {
     ArgsDelta,
     /// The place of the part of an answer that the event is about.
     BlockIndex,
+
+    /// A JSON-RPC message, or a batch of them.
+    Message,
+    /// Its method: of a request or a notification.
+    RpcMethod,
+    /// Its id: of a request or an answer.
+    RpcId,
+    /// The tool that a request calls.
+    RpcName,
+    /// What it is called with.
+    RpcArgs,
+    /// The model's id for the call, where the client passes it on.
+    RpcAskedAs,
+    /// A result.
+    RpcResult,
+    /// Whether the result tells of an error.
+    RpcIsError,
+    /// What kind of result it is.
+    RpcResultType,
+    /// A part of a result.
+    RpcPart,
+    /// An error in the place of a result.
+    RpcError,
     /// Its place among the choice's tool calls.
     ToolIndex,
     /// Its name.
@@ -138,8 +161,8 @@ pub enum Unit {
 impl Meaning for Field {
     fn wants_text(self) -> bool {
         use Field::{
-            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, ToolId,
-            ToolName, ToolType,
+            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, RpcAskedAs,
+            RpcId, RpcMethod, RpcName, RpcResultType, ToolId, ToolName, ToolType,
         };
         matches!(
             self,
@@ -151,6 +174,11 @@ impl Meaning for Field {
                 | Blocked
                 | Guardrail
                 | ToolId
+                | RpcMethod
+                | RpcId
+                | RpcName
+                | RpcAskedAs
+                | RpcResultType
                 | ToolName
                 | ToolType
                 | ItemType
@@ -160,6 +188,7 @@ impl Meaning for Field {
     }
 
     fn captured(self) -> bool {
-        matches!(self, Field::ToolArgs | Field::ItemArgs | Field::ArgsDelta)
+        use Field::{ArgsDelta, ItemArgs, RpcArgs, RpcPart, ToolArgs};
+        matches!(self, ToolArgs | ItemArgs | ArgsDelta | RpcArgs | RpcPart)
     }
 }

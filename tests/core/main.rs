@@ -35,5 +35,6 @@ mod stream;
 mod support;
 mod table;
 mod timing;
+mod tool_runs;
 mod tools;
 mod trail;

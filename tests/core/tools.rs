@@ -61,7 +61,7 @@ impl Exchange<'_> {
         let head = Headers(&pairs_of);
         stream.request_head(head, false, &via_upstream(), after(0));
         stream.kind_head(head, &worker.kinds, &via_upstream());
-        stream.tool_head(&mut worker.tools, store, after(0));
+        stream.tool_head(head, false, &mut worker.tools, store, after(0));
         for piece in &self.request {
             stream.request_body(piece, false, after(0));
         }

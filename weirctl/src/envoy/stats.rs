@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use weir::metrics::{Kind, METRICS};
 
 /// The labels that all metrics may have, and those whose values come from the config: of objectives and of limits.
-const COMMON: [&str; 8] = ["model", "route", "tenant", "api", "slo", "limit", "key", "layer"];
+const COMMON: [&str; 9] = ["model", "route", "tenant", "api", "slo", "limit", "key", "layer", "tool"];
 
 /// The labels of a metric that are not in its row: names in the config, keys of what it names, and those that it shares with
 /// no other.
@@ -19,6 +19,7 @@ pub fn from_config(metric: &str) -> &'static [&'static str] {
         "weir_attempts_total" => &["route", "layer"],
         "weir_run_cost_nanodollars" | "weir_run_calls" | "weir_run_waste_nanodollars_total" => &["outcome"],
         "weir_run_cost_by_kind_nanodollars_total" => &["outcome", "kind"],
+        "weir_tool_calls_total" | "weir_tool_ms" | "weir_tool_asked_total" => &["tool"],
         _ => &[],
     }
 }
