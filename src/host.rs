@@ -8,6 +8,8 @@
 mod abi;
 mod attempts;
 #[allow(unsafe_code)]
+mod chain;
+#[allow(unsafe_code)]
 mod clock;
 #[allow(unsafe_code)]
 mod exports;

@@ -1,5 +1,6 @@
 //! What is observed of a call; none of it can change what happens to the call.
 
+pub mod chain;
 pub mod estimate;
 pub mod gaps;
 pub mod identity;

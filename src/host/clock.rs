@@ -32,7 +32,7 @@ fn monotonic() -> Option<u64> {
 }
 
 /// The ABI's own clock: the wall clock.
-fn wall() -> Option<u64> {
+pub fn wall() -> Option<u64> {
     let mut time = 0;
     // SAFETY: the host writes the time to a local that outlives the call.
     let status = unsafe { proxy_get_current_time_nanoseconds(&mut time) };

@@ -61,12 +61,13 @@ use super::retry_meter::RetryMeter;
 use super::run_meter::RunMeter;
 use super::store::HostStore;
 use super::tool_meter::ToolMeter;
-use super::{attempts, pairs, turns};
+use super::{attempts, chain, pairs, turns};
 use crate::config::{Config, Role};
 use crate::metrics::{Id, Series};
 use crate::policies::limits::claim::Place;
 use crate::port::{Flow, Headers, Properties};
 use crate::report::Report;
+use crate::signals::chain::Key;
 use crate::stream::{Gate, OwnAnswer, Stream, Watched};
 use crate::units::Nanos;
 use crate::worker::Worker;
@@ -118,11 +119,14 @@ struct Plugin {
     retries: RefCell<RetryMeter>,
     runs: RunMeter,
     tools: RefCell<ToolMeter>,
+    /// What seals the records.
+    key: Option<Key>,
 }
 
 impl Plugin {
     fn new(config: Config) -> Self {
         let meter = RefCell::new(Meter::new(&config));
+        let key = config.audit.chain.as_ref().and_then(Key::of);
         let worker = Worker::new(config);
         let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
         let runs = RunMeter::new(&worker.config, worker.kinds.words());
@@ -133,6 +137,7 @@ impl Plugin {
             retries: RefCell::default(),
             runs,
             tools: RefCell::default(),
+            key,
         }
     }
 
@@ -151,7 +156,11 @@ impl Plugin {
             tools,
             charge,
         } = report;
-        abi::set_property(RECORD, record.to_json().as_bytes());
+        let mut json = record.to_json();
+        if let Some(key) = &self.key {
+            chain::seal(&mut json, key);
+        }
+        abi::set_property(RECORD, json.as_bytes());
         if let Some(tokens) = charge {
             abi::set_property(CHARGE, tokens.to_string().as_bytes());
         }

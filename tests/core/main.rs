@@ -1,6 +1,7 @@
 //! The core's tests: sentences over tables. They run natively and as Wasm under Node.
 
 mod accounts;
+mod chain;
 mod config;
 mod dialects;
 mod end;
