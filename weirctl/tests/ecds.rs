@@ -6,7 +6,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use support::http::{chat, eventually, post};
@@ -129,6 +129,50 @@ fn no_call_fails_while_config_and_wasm_are_replaced_under_load() {
     assert_eq!(failed, 0, "of {calls}: {}", rollout.envoy.log());
     let records = eventually("all records", || Some(rollout.records()).filter(|r| r.len() >= calls as usize));
     assert_eq!(records.len(), calls as usize, "each call has one record, whichever filter it met");
+}
+
+#[test]
+fn a_retry_budget_outlives_new_configs_and_new_modules_and_loses_nothing() {
+    if !has_curl() {
+        return;
+    }
+    // Ten retries, whatever happens, within the hour that the test does not take.
+    let budget = json!({"name": "few", "ratio": 0, "min_per_second": 0.01, "ttl_s": 1000});
+    let with =
+        |header: &str| json!({"identity": {"tenant": [{"header": header}]}, "retry_budgets": [budget]}).to_string();
+    let mut rollout = Rollout::start();
+    let at = rollout.envoy.address();
+    assert_eq!(rollout.replace(&with(FIRST), &wasm::build().unwrap()), Some(0), "{}", rollout.envoy.log());
+    let (stop, passed, refused) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    let retry = || {
+        let demo = ("x-demo", "reasoning=0,tokens=10,prefill=5,gap=5");
+        let passes = call(at, &[demo, ("x-stainless-retry-count", "1")]);
+        (if passes { &passed } else { &refused }).fetch_add(1, Ordering::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // While first tries are on their way, retries lie ready for Envoy, which come back.
+                    assert!(call(at, &[("x-demo", "reasoning=0,tokens=10,prefill=5,gap=5")]));
+                    if passed.load(Ordering::Relaxed) < 8 {
+                        retry();
+                    }
+                }
+            });
+        }
+        for round in 0..4 {
+            let file = match round % 2 {
+                0 => wasm::build().unwrap(),
+                _ => rollout.another_file(&format!("weir-{round}.wasm")),
+            };
+            assert_eq!(rollout.replace(&with(&format!("x-{round}")), &file), Some(0), "{}", rollout.envoy.log());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(passed.load(Ordering::Relaxed) > 0);
+    (0..20).for_each(|_| retry());
+    assert_eq!(passed.load(Ordering::Relaxed), 10, "{} were refused", refused.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -3,67 +3,18 @@
 
 mod support;
 
-use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use support::clients;
+use support::failing::Bench;
 use support::http::eventually;
-use weirctl::envoy::{AccessLog, Bootstrap, Cluster, Envoy, Launch, Route, WeirFilter, binary, wasm};
-use weirctl::prometheus;
-use weirctl::upstream::faults::Faults;
-use weirctl::upstream::{Options, Upstream};
+use weirctl::envoy::{AccessLog, wasm};
 
-/// What the upstream tells who calls to wait; the SDK keeps to it.
-const RETRY_AFTER_MS: u32 = 20;
 /// Users that want something in a second, whatever becomes of the others.
 const PER_SECOND: u32 = 20;
-/// Envoy's own bound on its retries (three at once in a cluster) is out of the way, as it is where more traffic has it raised.
-const RETRIES_AT_ONCE: u32 = 10_000;
-
-/// An Envoy with an upstream behind it that can fail.
-struct Bench {
-    faults: Arc<Faults>,
-    envoy: Envoy,
-    _upstream: Upstream,
-}
-
-impl Bench {
-    fn start(config: &Value, retries: u32, access_log: Option<AccessLog>) -> Self {
-        let faults = Arc::new(Faults::new(RETRY_AFTER_MS));
-        let options = Options { at_once: true, faults: Some(Arc::clone(&faults)), ..Options::default() };
-        let upstream = Upstream::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
-        let bootstrap = Bootstrap {
-            filters: vec![WeirFilter::new(&wasm::build().unwrap()).config(config).to_json()],
-            routes: vec![Route { retries, ..Route::all("models", "models") }],
-            clusters: vec![Cluster {
-                retries_at_once: Some(RETRIES_AT_ONCE),
-                ..Cluster::plain("models", upstream.address())
-            }],
-            access_log,
-            ..Bootstrap::default()
-        };
-        let envoy = Launch::new(&binary::bring().unwrap()).workers(2).start(&bootstrap).unwrap();
-        Self { faults, envoy, _upstream: upstream }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.envoy.address())
-    }
-
-    /// `weir_attempts_total` by outcome.
-    fn attempts(&self) -> HashMap<String, u64> {
-        let text = self.envoy.admin().get("/stats/prometheus?filter=weir_attempts").unwrap();
-        let mut of = HashMap::new();
-        for sample in prometheus::parse(&text).iter().filter(|sample| sample.name == "weir_attempts_total") {
-            *of.entry(sample.label("outcome").to_owned()).or_default() += sample.value as u64;
-        }
-        of
-    }
-}
 
 /// The Python that makes the calls.
 struct Users {
@@ -156,8 +107,8 @@ fn live(script: Command, config: &Value) -> Side {
     let mut side = Side { phases: Vec::new(), back_after: 0.0, refused_at_first: 0 };
     let refused = |bench: &Bench| bench.attempts().get("refused").copied().unwrap_or(0);
     for phase in &PHASES {
-        bench.faults.fail(phase.failing);
-        let before = bench.faults.asked();
+        bench.faults[0].fail(phase.failing);
+        let before = bench.faults[0].asked();
         users.begin(phase.name, phase.actions);
         let actions = users.ended();
         assert_eq!(actions.len(), phase.actions as usize);
@@ -165,16 +116,16 @@ fn live(script: Command, config: &Value) -> Side {
         let strange = actions.iter().flat_map(|action| &action.raised).find(|raised| *raised != "InternalServerError");
         assert_eq!(strange, None, "{}", phase.name);
         let per = |count: f64| count / f64::from(phase.actions);
-        let asked = bench.faults.asked() - before;
+        let asked = bench.faults[0].asked() - before;
         side.phases.push(Seen { per_action: per(asked as f64), well: per(well as f64) });
         if phase.failing == 1000 && side.refused_at_first == 0 {
             side.refused_at_first = refused(&bench);
         }
     }
-    bench.faults.fail(1000);
+    bench.faults[0].fail(1000);
     users.begin("well again", AND_WELL);
     std::thread::sleep(DOWN);
-    bench.faults.fail(0);
+    bench.faults[0].fail(0);
     let well_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let actions = users.ended();
     let last = actions.iter().filter(|action| !action.well).map(|action| action.ended).fold(well_at, f64::max);
@@ -184,7 +135,7 @@ fn live(script: Command, config: &Value) -> Side {
     eventually("all attempts in the stats", || {
         let of = bench.attempts();
         let sent: u64 = of.iter().filter(|(outcome, _)| *outcome != "refused").map(|(_, count)| count).sum();
-        (sent == bench.faults.asked()).then_some(())
+        (sent == bench.faults[0].asked()).then_some(())
     });
     side
 }
@@ -240,7 +191,7 @@ fn sdks_stop_when_a_retry_is_refused() {
         "retry_budgets": [budget("held", "last_error"), budget("limited", "too_many_requests")],
     });
     let bench = Bench::start(&config, 0, Some(AccessLog::Json(log.clone())));
-    bench.faults.fail(1000);
+    bench.faults[0].fail(1000);
     let run = script.arg(bench.url()).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let told = String::from_utf8(run.stdout).unwrap();
@@ -267,5 +218,5 @@ fn sdks_stop_when_a_retry_is_refused() {
         let by_weir = call["says"].as_str().unwrap().contains("retry budget is used up");
         assert_eq!(by_weir, tenant != "free", "{call}");
     }
-    assert_eq!(bench.faults.asked(), 5 * (3 + 1 + 1), "no refused retry reaches the upstream");
+    assert_eq!(bench.faults[0].asked(), 5 * (3 + 1 + 1), "no refused retry reaches the upstream");
 }

@@ -5,6 +5,7 @@ pub mod clients;
 pub mod collector;
 pub mod committed;
 pub mod deploy;
+pub mod failing;
 pub mod http;
 pub mod install;
 pub mod llama;
