@@ -274,6 +274,20 @@ pub enum Ended {
     Truncated,
 }
 
+impl Ended {
+    /// The word for it, as in the record.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ended::Complete => "complete",
+            Ended::ClientAbort => "client_abort",
+            Ended::UpstreamReset => "upstream_reset",
+            Ended::Refused => "refused",
+            Ended::Error => "error",
+            Ended::Truncated => "truncated",
+        }
+    }
+}
+
 /// Tokens, with one meaning for all providers (OpenTelemetry GenAI): `input` includes what was read from and
 /// written to the cache, `output` includes reasoning.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -8,6 +8,7 @@
 mod accounting;
 mod admission;
 mod retrying;
+mod telling;
 mod tooling;
 mod trailing;
 
@@ -21,6 +22,7 @@ use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VERSION};
 use crate::report::{self, Report, Settled};
 use crate::shared::Store;
+use crate::signals::estimate::Estimator;
 use crate::signals::identity;
 use crate::signals::kind::Kind;
 use crate::signals::timing::Timing;
@@ -35,6 +37,7 @@ use crate::worker::Worker;
 use admission::Admission;
 pub use admission::{Gate, OwnAnswer, Watched};
 use retrying::{Ending, Retrying};
+use telling::Telling;
 use tooling::Tooling;
 use trailing::Trailing;
 
@@ -73,6 +76,7 @@ pub struct Stream {
     ended: bool,
     admission: Admission,
     retrying: Retrying,
+    telling: Telling,
     trailing: Trailing,
     /// The body may say which tool is called.
     reads_tool: bool,
@@ -123,6 +127,7 @@ impl Stream {
             ended: false,
             admission: Admission::default(),
             retrying: Retrying::default(),
+            telling: Telling::default(),
             trailing: Trailing::default(),
             reads_tool: false,
         }
@@ -233,6 +238,7 @@ impl Stream {
         {
             *hide = Some(Box::new(HideUsage::new(cap)));
         }
+        self.comment_head(head, status);
         let count = |name| head.text(name)?.trim().parse::<u64>().ok();
         let error_type = of("x-amzn-errortype").split(|b| *b == b':').next().unwrap_or_default();
         self.answer = Some(Answer {
@@ -293,13 +299,14 @@ impl Stream {
                 self.timing.content(progress.tokens, progress.text, stall, now);
             }
         }
-        match &mut self.inject {
+        let flow = match &mut self.inject {
             Inject::Done(Some(hide)) => {
                 let kept = hide.push(bytes, end);
                 if kept == bytes { Flow::Forward } else { Flow::Replace(kept) }
             }
             _ => Flow::Forward,
-        }
+        };
+        self.passes(flow, bytes)
     }
 
     /// The end of the call, however it came.
@@ -359,12 +366,7 @@ impl Stream {
         let request_model = asked.model.clone().or_else(|| self.asked.model.clone());
         let success = status.is_some_and(|s| s < 400);
         let model = request_model.clone().or_else(|| facts.model.clone());
-        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
-        let reported = usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
-            // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
-            let nothing = facts.usage_opened && self.ended && !facts.any;
-            nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
-        });
+        let reported = self.reported(&facts, counts);
         let reported = reported.filter(|_| success);
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let complete = ended == Ended::Complete;
@@ -450,10 +452,39 @@ impl Stream {
         report::of(call, &self.config, worker)
     }
 
+    /// The call's tokens as the provider says them.
+    fn reported(&self, facts: &Facts, counts: RawUsage) -> Option<Usage> {
+        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+        usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
+            // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
+            let nothing = facts.usage_opened && self.ended && !facts.any;
+            nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
+        })
+    }
+
     /// The call's tokens: as reported, or estimated. Calls that report teach the estimator.
     fn count(
         &self,
         worker: &mut Worker,
+        reported: Option<Usage>,
+        bytes: (u64, u64),
+        good: (bool, bool),
+        model: &str,
+    ) -> Usage {
+        let usage = self.counted(&worker.estimator, reported, bytes, good, model);
+        if usage.source == UsageSource::Reported {
+            let (prompt, content) = bytes;
+            let plain = usage.reasoning.unwrap_or(0) == 0;
+            let output = usage.output.filter(|_| self.ended && plain);
+            worker.estimator.learn(model, (prompt, usage.input), (content, output));
+        }
+        usage
+    }
+
+    /// The same, which teaches nobody.
+    fn counted(
+        &self,
+        estimator: &Estimator,
         reported: Option<Usage>,
         (prompt, content): (u64, u64),
         (success, complete): (bool, bool),
@@ -461,14 +492,11 @@ impl Stream {
     ) -> Usage {
         if let Some(usage) = reported {
             // What a stream that broke off had reported by then may say how it began (Anthropic's does), not what came.
-            let seen = worker.estimator.output(model, content);
+            let seen = estimator.output(model, content);
             if !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
                 let total = usage.input.map(|input| input.saturating_add(seen));
                 return Usage { source: UsageSource::Estimated, output: Some(seen), total, ..usage };
             }
-            let plain = usage.reasoning.unwrap_or(0) == 0;
-            let output = usage.output.filter(|_| self.ended && plain);
-            worker.estimator.learn(model, (prompt, usage.input), (content, output));
             return usage;
         }
         let counts =
@@ -476,8 +504,8 @@ impl Stream {
         if !counts {
             return Usage::default();
         }
-        let input = worker.estimator.input(model, prompt);
-        let output = worker.estimator.output(model, content);
+        let input = estimator.input(model, prompt);
+        let output = estimator.output(model, content);
         let output = Some(output).filter(|_| self.asked.api != Api::Embeddings);
         let total = Some(input.saturating_add(output.unwrap_or(0)));
         Usage { source: UsageSource::Estimated, input: Some(input), output, total, ..Usage::default() }

@@ -33,6 +33,7 @@ pub enum Buffer {
 pub enum Map {
     RequestHeaders = 0,
     ResponseHeaders = 2,
+    ResponseTrailers = 3,
 }
 
 /// Kinds of metrics, by the ABI's numbers.

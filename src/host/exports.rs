@@ -158,7 +158,7 @@ extern "C" fn proxy_on_response_body(context: u32, size: usize, end: bool) -> Ac
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(context: u32, _: usize) -> Action {
-    exchange(context, |e| e.body(Side::Response, 0, true))
+    exchange(context, Exchange::response_trailers)
 }
 
 #[unsafe(no_mangle)]

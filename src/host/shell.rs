@@ -339,6 +339,8 @@ pub struct Exchange {
     request: Half,
     response: Half,
     own_time: OwnTime,
+    /// The upstream sent trailers: nothing can be put into the body any more.
+    trailers_came: bool,
 }
 
 impl Exchange {
@@ -357,6 +359,7 @@ impl Exchange {
             request: Half::default(),
             response: Half::default(),
             own_time: OwnTime::default(),
+            trailers_came: false,
         }
     }
 
@@ -394,10 +397,25 @@ impl Exchange {
         let read = if wanted && (size > 0 || held) { abi::buffer(side.buffer()) } else { Some(Vec::new()) };
         // What the host will not show now is passed on unseen.
         let (bytes, seen) = read.map_or((Vec::new(), false), |bytes| (bytes, true));
-        let flow = match side {
+        let mut flow = match side {
             Side::Request => stream.request_body(&bytes, end, began),
             Side::Response => stream.response_body(&bytes, end, began),
         };
+        if end
+            && matches!(side, Side::Response)
+            && stream.tells_end()
+            && let Ok(worker) = self.plugin.worker.try_borrow()
+        {
+            let told = stream.told_at_end(&worker.estimator, &HostProperties);
+            for (name, value) in told.trailers {
+                abi::add_header(Map::ResponseTrailers, name, value.as_bytes());
+            }
+            if let Some(comment) = told.comment.filter(|_| seen && !self.trailers_came) {
+                let mut all = if let Flow::Replace(other) = flow { other } else { bytes.clone() };
+                all.extend_from_slice(comment.as_bytes());
+                flow = Flow::Replace(all);
+            }
+        }
         // At the end nothing can be held any more: no later callback would let it go.
         let hold = flow == Flow::Hold && !end;
         if let Flow::Replace(bytes) = &flow
@@ -418,6 +436,12 @@ impl Exchange {
             self.own_time.add(now() - began, weight);
         }
         action
+    }
+
+    /// The upstream's trailers came, and so the end of its body.
+    pub fn response_trailers(&mut self) -> Action {
+        self.trailers_came = true;
+        self.body(Side::Response, 0, true)
     }
 
     /// Whether a piece of the request's body is not to be looked at now: the call waits, was answered, or is held until
@@ -575,6 +599,7 @@ impl Exchange {
         if let Some(name) = stream.outcome_head(head) {
             abi::remove_header(Map::RequestHeaders, name);
         }
+        stream.audit_head(head, &HostProperties);
         if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
             stream.tool_head(head, end, &mut worker.tools, &HostStore, began);
             stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);
@@ -628,6 +653,10 @@ impl Exchange {
         if let Ok(worker) = self.plugin.worker.try_borrow() {
             for (name, value) in stream.limit_headers(&worker.limiter, head) {
                 abi::add_header(Map::ResponseHeaders, name, value.as_bytes());
+            }
+            // What an upstream says of itself under these names, it does not say of this call.
+            for (name, value) in stream.told_at_start(&worker.limiter, head) {
+                abi::replace_header(Map::ResponseHeaders, name, value.as_bytes());
             }
         }
         self.response.tunnel = switched;

@@ -274,6 +274,12 @@ impl Stream {
         headers
     }
 
+    /// The tightest of its limits, and what that said.
+    pub(super) fn tightest<'a>(&'a self, limiter: &'a Limiter) -> Option<(&'a str, &'static str)> {
+        let (rule, claim) = limiter.tightest(&self.admission.claims)?;
+        Some((&rule.name, claim.verdict.word()))
+    }
+
     /// Whether the answer's pieces have to be shown to [`Stream::watch`].
     pub fn is_watched(&self) -> bool {
         self.admission.watch.is_some() || self.admission.cut != Cut::No

@@ -379,6 +379,22 @@ impl Stream {
         self.retrying.envoy_may
     }
 
+    /// Which try it is, who says so, and what it was told; nothing of a first try that nothing held.
+    pub(super) fn retry_told(&self) -> Option<String> {
+        let Retrying { retry, verdict, .. } = &self.retrying;
+        if retry.is_none() && verdict.is_none_or(|verdict| verdict == "pass") {
+            return None;
+        }
+        let mut told = ["attempt=", &retry.map_or(1, |(attempt, _)| attempt).to_string()].concat();
+        if let Some((_, source)) = retry {
+            told.push_str(";source=");
+            told.push_str(source.word());
+        }
+        told.push_str(";verdict=");
+        told.push_str(verdict.unwrap_or("pass"));
+        Some(told)
+    }
+
     /// The error's type of a call that was refused here.
     pub(super) fn retry_error(&self) -> Option<&'static str> {
         self.retrying.refused.map(|why| why.words().1)

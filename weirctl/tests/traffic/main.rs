@@ -7,6 +7,7 @@ mod h2;
 mod raw;
 mod rig;
 
+mod audit;
 mod hostile_answers;
 mod hostile_h2;
 mod hostile_http;

@@ -185,6 +185,11 @@ impl Rig {
         lines.filter_map(|line| Some((line["case"].as_str().unwrap_or("-").to_owned(), record(&line)?))).collect()
     }
 
+    /// The access log so far, as it stands in its file.
+    pub fn log_bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.log).unwrap()
+    }
+
     /// A case's record, as soon as it is there.
     pub fn record(&self, case: &str) -> Value {
         let begun = Instant::now();
