@@ -32,7 +32,7 @@ pub struct Trail {
     #[serde(default)]
     pub sources: Vec<HeaderName>,
     /// About how many runs are kept at once, 4 to 65,536. Default 1000. Each takes at most `records` times 322 bytes of Envoy's
-    /// memory and 600 more, and as a rule half of that: 21 MB at most by default.
+    /// memory and 666 more, and as a rule half of that: 21 MB at most by default.
     #[serde(default)]
     pub runs: TrailRuns,
     /// How many calls of a run are kept, the last ones, 1 to 512. Default 64.

@@ -343,6 +343,12 @@ fn a_call_is_one_read_and_one_write_of_the_store() {
 }
 
 #[test]
+fn all_of_it_takes_no_more_than_docs_trail_says() {
+    assert_eq!(trails(json!({})).1, 1000 * (64 * 322 + 666));
+    assert_eq!(trails(json!({"runs": 6, "records": 2})).1, 8 * (2 * 322 + 666), "sets are whole");
+}
+
+#[test]
 fn nothing_shows_a_key_or_a_token() {
     let (trails, _) = trails(json!({}));
     let name = trails.name(Some("acme"), "run");

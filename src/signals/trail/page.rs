@@ -8,7 +8,7 @@ use super::call::{Call, Step};
 use super::run::Run;
 
 /// What a browser may do with the page: nothing but show it, with the style that has this hash.
-pub const POLICY: &str = "default-src 'none'; style-src 'sha256-WhbdhcOCjm/h7lXvFjAJ9wANeN+RGtCAuNnGZSv7doQ='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub const POLICY: &str = "default-src 'none'; style-src 'sha256-acJLrAR+62ao35R7vbNz6Zo1MRlLglB6jCXXiblsCfY='; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The page's style.
 pub const STYLE: &str = include_str!("page.css");
@@ -317,8 +317,8 @@ fn facts(to: &mut Page, run: &Run, call: &Call) {
     let tokens = &call.tokens;
     if let Some(input) = tokens.input {
         let about = if tokens.estimated { "about " } else { "" };
-        let output = tokens.output.map(|output| format!(" read, {} written", grouped(output)));
-        fact(format!("{about}{}{} tokens", grouped(input), output.unwrap_or_default()));
+        let output = tokens.output.map(|output| format!(", {} written", grouped(output)));
+        fact(format!("{about}{} tokens read{}", grouped(input), output.unwrap_or_default()));
     }
     if let Some(status) = call.status.filter(|status| *status >= 400) {
         fact(format!("status {status}"));
