@@ -6,6 +6,26 @@ pub fn member<'a>(header: &'a [u8], key: &str) -> Option<&'a [u8]> {
     members(header).find(|(name, _)| *name == key.as_bytes()).map(|(_, value)| value)
 }
 
+/// A value without its percent signs. What follows one and is no hex digit stays as it is.
+pub fn decoded(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((byte, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
+        rest = match (byte, hex(0), hex(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high << 4 | low) as u8);
+                after.get(2..).unwrap_or_default()
+            }
+            _ => {
+                out.push(*byte);
+                after
+            }
+        };
+    }
+    out
+}
+
 /// The same header with these members in the place of those of the same names. Others stay as they are.
 pub fn with(header: &[u8], new: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(header.len().saturating_add(64));

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod kinds;
 pub mod limits;
+pub mod plan;
 mod read;
 pub mod retry;
 pub mod runs;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use audit::Audit;
 use kinds::KindRule;
 use limits::{Admission, Limit};
+use plan::Plan;
 use retry::{Circuit, Retries, RetryBudget};
 use runs::Runs;
 use tools::Tools;
@@ -63,6 +65,8 @@ pub struct Config {
     pub audit: Audit,
     /// How tool calls are told apart: asked for by models, and run. Left out, nobody looks.
     pub tools: Option<Tools>,
+    /// Plans that runs declare, and what becomes of calls that are not in them. Left out, nobody looks.
+    pub plan: Option<Plan>,
     /// What Envoy's other filters are told of a call, beside the record.
     pub filter_state: FilterState,
 }
@@ -459,6 +463,6 @@ impl Config {
 
     /// Whether anybody wants to know what kind a call is.
     pub fn tells_kinds(&self) -> bool {
-        self.kinds.is_some() || self.runs.is_some()
+        self.kinds.is_some() || self.runs.is_some() || self.plan.is_some()
     }
 }

@@ -123,6 +123,9 @@ pub const CALLS_BUCKETS: &[u64] = &[1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150,
 /// How tools come out.
 pub const OUTCOMES: &[&str] = &["ok", "error", "failed", "refused"];
 
+/// Bounds of what is told in percent.
+pub const PERCENT_BUCKETS: &[u64] = &[0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 99, 100];
+
 macro_rules! metrics {
     ($($id:ident: $name:literal $kind:ident $shared:ident $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
         /// The metrics by name; the number is the place in [`METRICS`].
@@ -227,6 +230,16 @@ metrics! {
         "None.";
     ToolAsked: "weir_tool_asked_total" Counter None None, &[],
         "Tool calls that models asked for, by tool (`tool`). Only where tools are told apart.",
+        "None.";
+    PlanSteps: "weir_plan_steps_total" Counter All
+        Some(("verdict", &["matched", "skipped", "unplanned", "out_of_order", "wrong_target"])), &[],
+        "Calls of runs that declared a plan, by what they are to it. Only where plans are looked at.",
+        "None.";
+    PlanAdherence: "weir_plan_adherence" Histogram None None, PERCENT_BUCKETS,
+        "How far runs did what they planned, in percent, when they are over (docs/plan.md).",
+        "None.";
+    Plans: "weir_plans_total" Counter None Some(("declared", &["new", "replaces", "unread", "too_large", "no_place"])), &[],
+        "Plans that were declared, by what became of them.",
         "None.";
     Store: "weir_store_total" Counter None Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
         "What was seen of the store that workers share: changes made again because another worker was faster, keys that found no place, entries taken over, no answer.",

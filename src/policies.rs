@@ -6,6 +6,7 @@ pub mod learned;
 pub mod lease;
 pub mod limits;
 pub mod lineage;
+pub mod plan;
 pub mod retry;
 pub mod share;
 pub mod tools;

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::labels::LabelSet;
 use crate::metrics::{Id, OUTCOMES, Series};
 use crate::policies::account::Account;
+use crate::policies::plan::{Seen, Verdict};
 use crate::record::{Ended, Record, Usage};
 use crate::shared::Events;
 use crate::signals::slo;
@@ -59,6 +60,17 @@ pub struct RetryCount {
     pub outcome: u8,
     /// How many there were.
     pub count: u64,
+}
+
+/// What a call had to do with its run's plan.
+#[derive(Debug)]
+pub struct Planned {
+    /// What it was to it, if it was a step.
+    pub verdict: Option<Verdict>,
+    /// What became of plans.
+    pub seen: Seen,
+    /// What was seen of the store.
+    pub store: Events,
 }
 
 /// A run's account that was closed.
@@ -153,13 +165,27 @@ pub struct Settled<'a> {
     pub matched: Matched,
     /// Its run's account, if it closes it.
     pub closed: Option<RunClosed>,
+    /// What it had to do with its run's plan; nothing if nobody looked.
+    pub planned: Option<Planned>,
 }
 
 /// What a call leaves behind under this config.
 pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     let slos = verdicts(&call, config);
-    let Settled { record, timing, unread, tokens, stream_asked: _, end, limits, mut store, retried, closed, matched } =
-        call;
+    let Settled {
+        record,
+        timing,
+        unread,
+        tokens,
+        stream_asked: _,
+        end,
+        limits,
+        mut store,
+        retried,
+        closed,
+        matched,
+        planned,
+    } = call;
     let labels = labels(&record, worker);
     let mut counts = Vec::with_capacity(48);
     let mut add = |series: Series, value: u64| counts.push((series, value));
@@ -220,6 +246,19 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
         attempts = seen;
     }
     let retries = (labels.route, attempts);
+
+    if let Some(Planned { verdict, seen: Seen { closed, declared }, store: events }) = planned {
+        if let Some(verdict) = verdict {
+            add(Series { id: Id::PlanSteps, value: verdict as u8 }, 1);
+        }
+        for percent in closed {
+            add(Id::PlanAdherence.into(), percent.into());
+        }
+        store.add(events);
+        if let Some(declared) = declared {
+            add(Series { id: Id::Plans, value: declared as u8 }, 1);
+        }
+    }
 
     let charge = config.filter_state.tokens.then(|| charge(&record.usage));
     let tools = tools(&record, matched, worker);

@@ -7,6 +7,7 @@
 
 mod accounting;
 mod admission;
+mod planning;
 mod retrying;
 mod telling;
 mod tooling;
@@ -36,6 +37,7 @@ use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
 use admission::Admission;
 pub use admission::{Gate, OwnAnswer, Watched};
+use planning::Planning;
 use retrying::{Ending, Retrying};
 use telling::Telling;
 use tooling::Tooling;
@@ -78,6 +80,7 @@ pub struct Stream {
     retrying: Retrying,
     telling: Telling,
     trailing: Trailing,
+    planning: Planning,
     /// The body may say which tool is called.
     reads_tool: bool,
 }
@@ -129,6 +132,7 @@ impl Stream {
             retrying: Retrying::default(),
             telling: Telling::default(),
             trailing: Trailing::default(),
+            planning: Planning::default(),
             reads_tool: false,
         }
     }
@@ -382,6 +386,8 @@ impl Stream {
         };
         let retry_error = self.retry_error().map(str::to_owned);
         let (retry, retried) = self.retry_settle(worker, &ending, store, now).unzip();
+        let plan_error = self.plan_error().map(str::to_owned);
+        let (plan, planned) = self.plan_settle(worker, (ended, status), store, now).unzip();
         let tokens = usage.output.unwrap_or_else(|| self.timing.tokens());
 
         let mut time = self.timing.times(tokens, stream, now);
@@ -396,7 +402,7 @@ impl Stream {
         events.add(ran.store);
         let matched = asked_for.matched.and(ran.matched);
         let limited = self.limited(&worker.limiter);
-        let own = self.held_by_limit().then(|| LIMITED.to_owned()).or(retry_error);
+        let own = self.held_by_limit().then(|| LIMITED.to_owned()).or(retry_error).or(plan_error);
         let accounting = self.accounting();
         let record = Record {
             v: VERSION,
@@ -430,7 +436,7 @@ impl Stream {
             cost: None,
             tool_calls: asked_for.calls,
             tool_runs: ran.runs,
-            plan: None,
+            plan: plan.flatten(),
             events: self.events,
             unread: unread.total(),
         };
@@ -448,6 +454,7 @@ impl Stream {
             matched,
             retried,
             closed,
+            planned,
         };
         report::of(call, &self.config, worker)
     }

@@ -8,6 +8,7 @@ use crate::labels::{Label, Labels};
 use crate::policies::account::Accounts;
 use crate::policies::learned::Learned;
 use crate::policies::limits::Limiter;
+use crate::policies::plan::Plans;
 use crate::policies::retry::Retrier;
 use crate::policies::tools::Tools;
 use crate::signals::estimate::Estimator;
@@ -37,6 +38,8 @@ pub struct Worker {
     pub tools: Tools,
     /// Trails of runs; nothing if none are kept.
     pub trails: Option<Trails>,
+    /// The plans of runs, where anybody looks.
+    pub plans: Option<Plans>,
 }
 
 impl Worker {
@@ -53,9 +56,21 @@ impl Worker {
         );
         let (limiter, retrier) = (Limiter::new(&config), Retrier::new(&config));
         let (kinds, accounts) = (Kinds::new(&config), Accounts::new(&config));
-        let tools = Tools::new(&config);
+        let (tools, plans) = (Tools::new(&config), Plans::new(&config));
         let (estimator, learned) = Default::default();
         let trails = config.audit.trail.as_ref().map(Trails::new);
-        Self { config: Rc::new(config), labels, estimator, limiter, retrier, learned, kinds, accounts, tools, trails }
+        Self {
+            config: Rc::new(config),
+            labels,
+            estimator,
+            limiter,
+            retrier,
+            learned,
+            kinds,
+            accounts,
+            tools,
+            trails,
+            plans,
+        }
     }
 }

@@ -10,7 +10,7 @@ const LAYERS: &[&[&str]] = &[
     &["policies::gcra", "policies::lease", "policies::learned", "policies::lineage"],
     &["policies::share"],
     &["policies::limits", "policies::retry"],
-    &["policies::account", "policies::tools"],
+    &["policies::account", "policies::plan", "policies::tools"],
     &[
         "end",
         "wire",

@@ -21,6 +21,7 @@ macro_rules! sections {
 mod audit;
 mod kinds;
 mod limits;
+mod plan;
 mod retry;
 mod tools;
 mod trail;
@@ -307,7 +308,7 @@ limits::choices! {
 }
 
 sections! {
-    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, audit, tools, filter_state }
+    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, audit, tools, plan, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

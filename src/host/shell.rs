@@ -176,6 +176,7 @@ impl Plugin {
             accounts: _,
             tools: known,
             trails: _,
+            plans: _,
         } = &*worker;
         meter.judge(&slos);
         if let Ok(mut meter) = self.limits.try_borrow_mut() {
@@ -602,6 +603,7 @@ impl Exchange {
         stream.audit_head(head, &HostProperties);
         if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
             stream.tool_head(head, end, &mut worker.tools, &HostStore, began);
+            stream.plan_head(head, &mut worker, &HostProperties, &HostStore, began);
             stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);
         }
         if let Ok(worker) = self.plugin.worker.try_borrow()
@@ -658,6 +660,9 @@ impl Exchange {
             for (name, value) in stream.told_at_start(&worker.limiter, head) {
                 abi::replace_header(Map::ResponseHeaders, name, value.as_bytes());
             }
+        }
+        for (name, value) in stream.plan_headers() {
+            abi::add_header(Map::ResponseHeaders, name, value.as_bytes());
         }
         self.response.tunnel = switched;
         self.own_time.add(now() - began, 1);

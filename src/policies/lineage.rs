@@ -57,21 +57,7 @@ impl Lineage {
 
 /// A value without its percent signs; nothing if it is empty, too long or no text.
 fn decoded(value: &[u8]) -> Option<String> {
-    let mut out = Vec::new();
-    let mut rest = value;
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = |at: usize| after.get(at).and_then(|b| char::from(*b).to_digit(16));
-        rest = match (byte, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high << 4 | low) as u8);
-                after.get(2..).unwrap_or_default()
-            }
-            _ => {
-                out.push(*byte);
-                after
-            }
-        };
-    }
+    let out = baggage::decoded(value);
     (!out.is_empty() && out.len() <= MAX_VALUE).then(|| String::from_utf8(out).ok()).flatten()
 }
 

@@ -133,7 +133,8 @@ impl Stream {
 
     /// Whether the request's headers are to be held until its body is known.
     pub fn holds_headers(&self) -> bool {
-        self.config.admission.hold_headers && (!self.config.limits.is_empty() || self.retry_holds())
+        self.config.admission.hold_headers
+            && (!self.config.limits.is_empty() || self.retry_holds() || self.plan_holds())
     }
 
     /// Whether so much of a body came that no more of it is held.
@@ -154,8 +155,13 @@ impl Stream {
     /// Asks the limits. `last` says that all is known that ever will be, `room` that one more call may wait.
     pub fn admit(&mut self, worker: &mut Worker, store: &dyn Store, last: bool, room: bool, now: Nanos) -> Gate {
         let idle = worker.limiter.rules.is_empty() && !self.config.filter_state.tokens;
-        if (idle && !self.retry_holds()) || self.admission.sent || self.admission.refused {
+        if (idle && !self.retry_holds() && !self.plan_looks()) || self.admission.sent || self.admission.refused {
             return Gate::Open;
+        }
+        // Before all others: what is not planned takes nothing of a budget or a limit.
+        if let Some(answer) = self.plan_gate(worker, store, last, now) {
+            self.admission.refused = true;
+            return Gate::Refuse(answer);
         }
         let size = self.expected(worker, last);
         // First, so that a retry that is refused takes nothing of a limit.

@@ -21,6 +21,8 @@ pub enum Kind {
     RateLimited,
     /// Nobody can answer now.
     Unavailable,
+    /// It may not be.
+    Forbidden,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
         match self {
             Kind::RateLimited => 429,
             Kind::Unavailable => 503,
+            Kind::Forbidden => 403,
         }
     }
 }
@@ -71,6 +74,16 @@ pub fn body(api: Api, refusal: &Refusal<'_>) -> Shaped {
         header: is_bedrock(api).then_some(("x-amzn-errortype", words.name)),
         body,
     }
+}
+
+/// The refusal of a call of JSON-RPC, with status 403: an error without an id, as MCP's streamable HTTP has it for what the
+/// server does not take.
+pub fn json_rpc(why: &str) -> Shaped {
+    let mut body = Vec::with_capacity(ROOM);
+    put(&mut body, br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":""#);
+    escaped(&mut body, why, MAX_WHY);
+    put(&mut body, br#""}}"#);
+    Shaped { status: Kind::Forbidden.status(), content_type: "application/json", header: None, body }
 }
 
 /// The cut of a running stream, as its last event. It stands at a seam of the stream, and the stream ends behind it. Nothing
@@ -130,6 +143,7 @@ struct Tongue {
     event_name: &'static str,
     limited: Words,
     unavailable: Words,
+    forbidden: Words,
 }
 
 /// What differs by kind.
@@ -146,6 +160,7 @@ impl Tongue {
         match kind {
             Kind::RateLimited => &self.limited,
             Kind::Unavailable => &self.unavailable,
+            Kind::Forbidden => &self.forbidden,
         }
     }
 }
@@ -155,15 +170,20 @@ const fn words(name: &'static str, code: &'static str) -> Words {
 }
 
 /// A tongue whose events have the same document as its bodies.
-const fn tongue_of(document: &'static str, event_name: &'static str, limited: Words, unavailable: Words) -> Tongue {
-    Tongue { whole: document, event: document, event_name, limited, unavailable }
+const fn tongue_of(
+    document: &'static str,
+    event_name: &'static str,
+    [limited, unavailable, forbidden]: [Words; 3],
+) -> Tongue {
+    Tongue { whole: document, event: document, event_name, limited, unavailable, forbidden }
 }
 
 const OPENAI_ERROR: &str = r#"{"error":{"message":"~","type":"^","param":null,"code":"%"}}"#;
 const OPENAI_LIMITED: Words = words("rate_limit_error", "rate_limit_exceeded");
 const OPENAI_UNAVAILABLE: Words = words("server_error", "server_error");
+const OPENAI_FORBIDDEN: Words = words("permission_error", "forbidden");
 
-static OPENAI: Tongue = tongue_of(OPENAI_ERROR, "", OPENAI_LIMITED, OPENAI_UNAVAILABLE);
+static OPENAI: Tongue = tongue_of(OPENAI_ERROR, "", [OPENAI_LIMITED, OPENAI_UNAVAILABLE, OPENAI_FORBIDDEN]);
 
 /// The documented event has code and message at the top, which the SDKs hand out as any other event. What OpenAI sends in
 /// fact, and the SDKs raise on, has them in `error`. Both are here.
@@ -172,22 +192,20 @@ static RESPONSES: Tongue = Tongue {
         r#"{"type":"error","sequence_number":0,"error":{"message":"~","type":"^","param":null,"code":"%"},"#,
         r#""code":"%","message":"~","param":null}"#
     ),
-    ..tongue_of(OPENAI_ERROR, "error", OPENAI_LIMITED, OPENAI_UNAVAILABLE)
+    ..tongue_of(OPENAI_ERROR, "error", [OPENAI_LIMITED, OPENAI_UNAVAILABLE, OPENAI_FORBIDDEN])
 };
 
 static ANTHROPIC: Tongue = tongue_of(
     r#"{"type":"error","error":{"type":"^","message":"~"}}"#,
     "error",
-    words("rate_limit_error", ""),
-    words("overloaded_error", ""),
+    [words("rate_limit_error", ""), words("overloaded_error", ""), words("permission_error", "")],
 );
 
 // Google's Python SDK knows an error in a stream by its first bytes.
 static GEMINI: Tongue = tongue_of(
     r#"{"error":{"code":#,"message":"~","status":"^"*}}"#,
     "",
-    words("RESOURCE_EXHAUSTED", ""),
-    words("UNAVAILABLE", ""),
+    [words("RESOURCE_EXHAUSTED", ""), words("UNAVAILABLE", ""), words("PERMISSION_DENIED", "")],
 );
 
 static INTERACTIONS: Tongue = Tongue {
@@ -195,8 +213,7 @@ static INTERACTIONS: Tongue = Tongue {
     ..tongue_of(
         r#"{"error":{"code":"%","message":"~"}}"#,
         "error",
-        words("", "too_many_requests"),
-        words("", "unavailable"),
+        [words("", "too_many_requests"), words("", "unavailable"), words("", "permission_denied")],
     )
 };
 
@@ -204,35 +221,36 @@ static INTERACTIONS: Tongue = Tongue {
 static BEDROCK: Tongue = tongue_of(
     r#"{"message":"~"}"#,
     "",
-    words("ThrottlingException", "throttlingException"),
-    words("ServiceUnavailableException", "serviceUnavailableException"),
+    [
+        words("ThrottlingException", "throttlingException"),
+        words("ServiceUnavailableException", "serviceUnavailableException"),
+        words("AccessDeniedException", "accessDeniedException"),
+    ],
 );
 
 static COHERE_V2: Tongue = Tongue {
     event: r#"{"type":"message-end","delta":{"finish_reason":"ERROR","error":"~"}}"#,
-    ..tongue_of(r#"{"message":"~"}"#, "message-end", words("", ""), words("", ""))
+    ..tongue_of(r#"{"message":"~"}"#, "message-end", [words("", ""), words("", ""), words("", "")])
 };
 
 static COHERE_V1: Tongue = Tongue {
     event: r#"{"is_finished":true,"event_type":"stream-end","finish_reason":"ERROR","error":"~"}"#,
-    ..tongue_of(r#"{"message":"~"}"#, "", words("", ""), words("", ""))
+    ..tongue_of(r#"{"message":"~"}"#, "", [words("", ""), words("", ""), words("", "")])
 };
 
-static OLLAMA: Tongue = tongue_of(r#"{"error":"~"}"#, "", words("", ""), words("", ""));
+static OLLAMA: Tongue = tongue_of(r#"{"error":"~"}"#, "", [words("", ""), words("", ""), words("", "")]);
 
 static WATSONX: Tongue = tongue_of(
     r#"{"errors":[{"code":"%","message":"~"}],"status_code":#}"#,
     "error",
-    words("", "rate_limit_reached_requests"),
-    words("", "service_unavailable"),
+    [words("", "rate_limit_reached_requests"), words("", "service_unavailable"), words("", "forbidden")],
 );
 
 /// RFC 9457, with OpenAI's and Anthropic's place for the message beside its own: their SDKs have calls that are no inference.
 static PLAIN: Tongue = tongue_of(
     r#"{"type":"about:blank","title":"^","status":#,"detail":"~","error":{"message":"~"}}"#,
     "",
-    words("Too Many Requests", ""),
-    words("Service Unavailable", ""),
+    [words("Too Many Requests", ""), words("Service Unavailable", ""), words("Forbidden", "")],
 );
 
 fn is_bedrock(api: Api) -> bool {
@@ -288,6 +306,7 @@ fn message(out: &mut Vec<u8>, refusal: &Refusal<'_>, cut: bool) {
     let (before, open, close, after) = match refusal.kind {
         _ if !refusal.why.is_empty() => (refusal.why, r#" (limit \""#, r#"\")"#, ""),
         Kind::RateLimited => ("Rate limit", r#" \""#, r#"\""#, " reached."),
+        Kind::Forbidden => ("Not allowed", r#" (limit \""#, r#"\")"#, "."),
         Kind::Unavailable => ("Service unavailable", r#" (limit \""#, r#"\")"#, "."),
     };
     escaped(out, before, MAX_WHY);

@@ -23,6 +23,7 @@ mod limits_headers;
 mod lineage;
 #[path = "../support/memory.rs"]
 mod memory;
+mod plan;
 mod refusal;
 mod request;
 mod retries;

@@ -1,0 +1,427 @@
+//! Whether runs do what they planned: each run's plan in the store, how far it has come, and what each call is to it.
+//!
+//! An entry has the plan as it was written, which is read again for each step: that takes microseconds, and what was read
+//! would take more room.
+
+pub mod align;
+pub mod syntax;
+
+use std::cell::Cell;
+
+use crate::config::Config;
+use crate::policies::retry::fingerprint::{keyed, part};
+use crate::shared::table::{Table, Use};
+use crate::shared::{Change, Events, Salt, Store};
+use crate::units::{Nanos, Span};
+use align::{Done, Fit, Row, percent};
+use syntax::{MAX_STATES, MAX_TEXT, Move, Plan, Step};
+
+/// The table's name in the store; the number is the version of what lies there.
+const PLANS: &str = "weir.1.plan";
+
+/// Bytes in front of the text: last change, hash of the plan, steps done, state, length of the text.
+const HEAD: usize = 8 + 8 + 4 + 2 + 2;
+/// Bytes of an entry.
+pub const SIZE: usize = HEAD + MAX_TEXT + 2 * MAX_STATES;
+
+/// What a call is to its run's plan. The numbers are those of the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Verdict {
+    /// The next step.
+    Matched,
+    /// A later step: those between were skipped.
+    Skipped,
+    /// No step of the plan.
+    Unplanned,
+    /// A step of the plan that the run is past.
+    OutOfOrder,
+    /// The next step, on another target.
+    WrongTarget,
+}
+
+impl Verdict {
+    /// The words, by number.
+    pub const WORDS: &'static [&'static str] = &["matched", "skipped", "unplanned", "out_of_order", "wrong_target"];
+
+    /// For the record.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.get(self as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Where a call stands in its run's plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stand {
+    /// What it is to it.
+    pub verdict: Verdict,
+    /// The step that it is, counted from 1; if it is none, the one that was expected; nothing if all are done.
+    pub step: Option<u8>,
+    /// How many steps the plan has.
+    pub of: u8,
+    /// The step that was expected; nothing if all are done.
+    pub expected: Option<String>,
+    /// What came.
+    pub got: String,
+    /// The run's adherence with this call, in percent.
+    pub adherence: u8,
+}
+
+/// How a run goes through its plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Steps that were done.
+    done: u32,
+    /// How far it is.
+    state: u8,
+    row: Row,
+}
+
+impl Course {
+    /// Nothing was done yet.
+    pub fn start(plan: &Plan<'_>) -> Self {
+        Self { done: 0, state: 0, row: Row::start(plan) }
+    }
+
+    /// The next call: what it is to the plan.
+    pub fn step(&mut self, plan: &Plan<'_>, done: &Done<'_>) -> Stand {
+        let next = expected(plan, self.state);
+        let (verdict, made) = verdict(plan, self.state, done);
+        if let Some(made) = made {
+            self.state = made.to;
+        }
+        self.done = self.done.saturating_add(1);
+        self.row.step(plan, done);
+        let step = |at: u8| plan.steps.get(usize::from(at));
+        let at = made.map(|made| made.step).or(next);
+        let wanted = if verdict == Verdict::WrongTarget { at } else { next };
+        let got = match wanted.and_then(step).filter(|_| verdict == Verdict::WrongTarget) {
+            Some(step) => named(&Step { name: step.name, target: done.target_as(step.name) }),
+            None => done.name().to_owned(),
+        };
+        Stand {
+            verdict,
+            step: at.map(|at| at.saturating_add(1)),
+            of: plan.steps.len() as u8,
+            expected: wanted.and_then(step).map(named),
+            got,
+            adherence: self.so_far(plan),
+        }
+    }
+
+    /// Adherence of what was done, in percent, whatever is still to come.
+    pub fn so_far(&self, plan: &Plan<'_>) -> u8 {
+        percent(self.row.so_far(plan), self.done)
+    }
+
+    /// Adherence if nothing more is to come, in percent: trace fitness.
+    pub fn whole(&self, plan: &Plan<'_>) -> u8 {
+        let least = Row::start(plan).whole(plan);
+        percent(self.row.whole(plan), self.done.saturating_add(u32::from(least)))
+    }
+}
+
+fn named(step: &Step<'_>) -> String {
+    match step.target {
+        Some(target) => [step.name, ":", target].concat(),
+        None => step.name.to_owned(),
+    }
+}
+
+/// The states that a run in this one may be in without leaving out what it has to do; or with it.
+fn ahead(plan: &Plan<'_>, state: u8, leaving_out: bool) -> [bool; MAX_STATES] {
+    let mut ahead = [false; MAX_STATES];
+    if let Some(here) = ahead.get_mut(usize::from(state)) {
+        *here = true;
+    }
+    for skip in &plan.skips {
+        let from = ahead.get(usize::from(skip.from)).copied().unwrap_or(false);
+        if from
+            && (leaving_out || skip.cost == 0)
+            && let Some(there) = ahead.get_mut(usize::from(skip.to))
+        {
+            *there = true;
+        }
+    }
+    ahead
+}
+
+/// The step that has to come next; if none has to, one that may.
+fn expected(plan: &Plan<'_>, state: u8) -> Option<u8> {
+    let near = ahead(plan, state, false);
+    let may = || plan.moves.iter().filter(|made| near.get(usize::from(made.from)) == Some(&true));
+    let has_to = |made: &&Move| {
+        let skip = plan.skips.iter().find(|skip| (skip.from, skip.to) == (made.from, made.to));
+        skip.is_some_and(|skip| skip.cost > 0)
+    };
+    may().find(has_to).or_else(|| may().next()).map(|made| made.step)
+}
+
+fn verdict(plan: &Plan<'_>, state: u8, done: &Done<'_>) -> (Verdict, Option<Move>) {
+    let find = |states: Option<&[bool; MAX_STATES]>, fit: Fit| {
+        plan.moves.iter().copied().find(|made| {
+            states.is_none_or(|states| states.get(usize::from(made.from)) == Some(&true))
+                && plan.steps.get(usize::from(made.step)).and_then(|step| done.fits(step)) == Some(fit)
+        })
+    };
+    let near = ahead(plan, state, false);
+    if let Some(made) = find(Some(&near), Fit::Is) {
+        return (Verdict::Matched, Some(made));
+    }
+    if let Some(made) = find(Some(&ahead(plan, state, true)), Fit::Is) {
+        return (Verdict::Skipped, Some(made));
+    }
+    if let Some(made) = find(Some(&near), Fit::OtherTarget) {
+        return (Verdict::WrongTarget, Some(made));
+    }
+    let known = find(None, Fit::Is).is_some();
+    (if known { Verdict::OutOfOrder } else { Verdict::Unplanned }, None)
+}
+
+/// One run's plan, as it lies in the store.
+struct Entry<'a> {
+    last: Nanos,
+    hash: u64,
+    text: &'a str,
+    course: Course,
+}
+
+impl<'a> Entry<'a> {
+    /// Nothing where there is no plan.
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let (last, rest) = bytes.split_first_chunk()?;
+        let (hash, rest) = rest.split_first_chunk()?;
+        let (done, rest) = rest.split_first_chunk()?;
+        let (state, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (text, row) = rest.split_at_checked(MAX_TEXT)?;
+        let last = Nanos(u64::from_le_bytes(*last));
+        if last == Nanos(0) {
+            return None;
+        }
+        let mut costs = [u16::MAX; MAX_STATES];
+        for (cost, bytes) in costs.iter_mut().zip(row.chunks_exact(2)) {
+            *cost = bytes.first_chunk().map_or(u16::MAX, |bytes| u16::from_le_bytes(*bytes));
+        }
+        Some(Self {
+            last,
+            hash: u64::from_le_bytes(*hash),
+            text: std::str::from_utf8(text.get(..usize::from(u16::from_le_bytes(*length)))?).ok()?,
+            course: Course {
+                done: u32::from_le_bytes(*done),
+                state: u16::from_le_bytes(*state) as u8,
+                row: Row(costs),
+            },
+        })
+    }
+
+    fn write(&self, bytes: &mut [u8]) {
+        let Self { last, hash, text, course: Course { done, state, row } } = self;
+        let mut all = Vec::with_capacity(SIZE);
+        all.extend(last.0.to_le_bytes());
+        all.extend(hash.to_le_bytes());
+        all.extend(done.to_le_bytes());
+        all.extend(u16::from(*state).to_le_bytes());
+        all.extend((text.len() as u16).to_le_bytes());
+        all.extend(text.as_bytes());
+        all.resize(HEAD + MAX_TEXT, 0);
+        all.extend(row.0.iter().flat_map(|cost| cost.to_le_bytes()));
+        for (to, from) in bytes.iter_mut().zip(all) {
+            *to = from;
+        }
+    }
+
+    fn is_old(&self, idle: Span, now: Nanos) -> bool {
+        now - self.last > idle || self.last - now > idle
+    }
+
+    /// Adherence of a run that is over.
+    fn whole(&self) -> Option<u8> {
+        Some(self.course.whole(&Plan::read(self.text).ok()?))
+    }
+}
+
+/// What became of plans while one call was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Adherence of those that are over, in percent.
+    pub closed: Vec<u8>,
+    /// Plans that were declared, by [`Declared`].
+    pub declared: Option<Declared>,
+}
+
+/// What became of a plan that a call declares. The numbers are those of the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Declared {
+    /// It is the run's first.
+    New,
+    /// It takes the place of another.
+    Replaces,
+    /// It could not be read.
+    Unread,
+    /// It is too large.
+    TooLarge,
+    /// There is no place for it.
+    NoPlace,
+}
+
+impl Declared {
+    /// The words, by number.
+    pub const WORDS: &'static [&'static str] = &["new", "replaces", "unread", "too_large", "no_place"];
+}
+
+/// Whose plan: a tenant's run.
+pub type Whose<'a> = (Option<&'a str>, &'a str);
+
+/// What one worker knows of plans.
+#[derive(Debug)]
+pub struct Plans {
+    table: Table,
+    idle: Span,
+    salt: Salt,
+}
+
+impl Plans {
+    /// The plans of a config; nothing if it wants none.
+    pub fn new(config: &Config) -> Option<Self> {
+        let plan = config.plan.as_ref()?;
+        Some(Self {
+            table: Table::of_large(PLANS, plan.max.get(), SIZE),
+            idle: Span(u64::from(plan.idle_s.get()).saturating_mul(1_000_000_000)),
+            salt: Salt::default(),
+        })
+    }
+
+    fn key(&mut self, (tenant, run): Whose<'_>, store: &dyn Store, now: Nanos) -> Option<u64> {
+        let salt = self.salt.get(store, now)?;
+        Some(keyed(salt, &[part(tenant), run.as_bytes()]))
+    }
+
+    /// A call declares its run's plan. The same one again changes nothing.
+    pub fn declare(
+        &mut self,
+        whose: Whose<'_>,
+        text: &str,
+        seen: &mut Seen,
+        events: &mut Events,
+        store: &dyn Store,
+        now: Nanos,
+    ) {
+        let plan = match Plan::read(text) {
+            Ok(plan) => plan,
+            Err(why) => {
+                let too_large = why == syntax::NoPlan::TooLarge;
+                seen.declared = Some(if too_large { Declared::TooLarge } else { Declared::Unread });
+                return;
+            }
+        };
+        let Some(key) = self.key(whose, store, now) else { return };
+        let hash = keyed(0, &[text.as_bytes()]);
+        let course = Course::start(&plan);
+        let forgotten = Cell::new(None);
+        let (mut declared, mut closed) = (None, None);
+        let mut change = |bytes: &mut [u8]| {
+            (declared, closed) = (None, forgotten.take());
+            let before = Entry::read(bytes);
+            declared = match &before {
+                Some(before) if before.is_old(self.idle, now) => {
+                    closed = before.whole();
+                    Some(Declared::New)
+                }
+                Some(before) if before.hash == hash => return Change::Keep,
+                Some(before) => {
+                    let steps = before.course.done > 0;
+                    closed = Plan::read(before.text).ok().filter(|_| steps).map(|plan| before.course.so_far(&plan));
+                    Some(Declared::Replaces)
+                }
+                None => Some(Declared::New),
+            };
+            let entry = Entry { last: Nanos(now.0.max(1)), hash, text, course: course.clone() };
+            entry.write(bytes);
+            Change::Write
+        };
+        let free = |bytes: &[u8]| match Entry::read(bytes) {
+            Some(entry) if entry.is_old(self.idle, now) => {
+                forgotten.set(entry.whole());
+                true
+            }
+            Some(_) => false,
+            None => true,
+        };
+        match self.table.with(store, key, events, Use { free: &free, change: &mut change }) {
+            Ok(()) => {
+                seen.declared = declared;
+                seen.closed.extend(closed);
+            }
+            Err(_) => seen.declared = Some(Declared::NoPlace),
+        }
+    }
+
+    /// What a call would be to its run's plan, and which plan that is; nothing if it has none, or the call is no step.
+    pub fn peek(
+        &mut self,
+        whose: Whose<'_>,
+        done: &Done<'_>,
+        always: bool,
+        events: &mut Events,
+        store: &dyn Store,
+        now: Nanos,
+    ) -> Option<(u64, Option<Stand>)> {
+        let key = self.key(whose, store, now)?;
+        let mut found = None;
+        let mut change = |bytes: &mut [u8]| {
+            let entry = Entry::read(bytes).filter(|entry| !entry.is_old(self.idle, now));
+            found = entry.and_then(|mut entry| {
+                let plan = Plan::read(entry.text).ok()?;
+                let is_step = always || plan.steps.iter().any(|step| done.fits(step).is_some());
+                Some((entry.hash, is_step.then(|| entry.course.step(&plan, done))))
+            });
+            Change::Keep
+        };
+        // Where it has no entry, any will do: it is not changed.
+        let _ = self.table.with(store, key, events, Use { free: &|_| true, change: &mut change });
+        found
+    }
+
+    /// A call of a run is over: moves along the plan that was found before (by its hash) if the call is a step, and is done
+    /// with it if the run is over.
+    pub fn go(
+        &mut self,
+        (whose, hash): (Whose<'_>, u64),
+        (done, closes): (Option<&Done<'_>>, bool),
+        seen: &mut Seen,
+        events: &mut Events,
+        store: &dyn Store,
+        now: Nanos,
+    ) -> Option<Stand> {
+        let key = self.key(whose, store, now)?;
+        let (mut stand, mut closed) = (None, None);
+        let mut change = |bytes: &mut [u8]| {
+            (stand, closed) = (None, None);
+            let mut next = [0; SIZE];
+            {
+                // Another plan may have come in between: the call was let go under that one.
+                let Some(mut entry) = Entry::read(bytes).filter(|entry| entry.hash == hash) else {
+                    return Change::Keep;
+                };
+                let Ok(plan) = Plan::read(entry.text) else { return Change::Keep };
+                stand = done.map(|done| entry.course.step(&plan, done));
+                if closes {
+                    closed = Some(entry.course.whole(&plan));
+                } else {
+                    entry.last = Nanos(entry.last.0.max(now.0).max(1));
+                    entry.write(&mut next);
+                }
+            }
+            for (to, from) in bytes.iter_mut().zip(next) {
+                *to = from;
+            }
+            Change::Write
+        };
+        let written = self.table.with(store, key, events, Use { free: &|_| true, change: &mut change });
+        written.ok()?;
+        seen.closed.extend(closed);
+        stand
+    }
+}
