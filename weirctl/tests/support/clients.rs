@@ -22,6 +22,22 @@ pub fn python(script: &str) -> Option<Command> {
     Some(without_proxies(python))
 }
 
+/// Python with the `mcp` package and a script of it; nothing (said loudly) where the registry cannot be reached.
+///
+/// # Panics
+/// If it does not install for another reason.
+pub fn mcp(script: &str) -> Option<Command> {
+    let scripts = root().join("tests/clients/mcp");
+    let requirements = scripts.join("requirements.txt");
+    let home = installed("mcp", &fs::read_to_string(&requirements).unwrap(), |home| {
+        venv(home)?;
+        run(pip(home).args(["install", "--requirement"]).arg(&requirements))
+    })?;
+    let mut python = Command::new(home.join("venv/bin/python"));
+    python.arg(scripts.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    Some(without_proxies(python))
+}
+
 /// Node with the npm packages and a script of them; nothing (said loudly) where there is no Node or the registry cannot be reached.
 ///
 /// # Panics
