@@ -410,7 +410,8 @@ fn money_time_and_moments_are_told_as_people_tell_them() {
         (59_950_000, "1 min 0 s"),
         (125_000_000, "2 min 5 s"),
         (3_600_000_000, "1 h 0 min"),
-        (90_000_000_000, "1 days 1 h"),
+        (90_000_000_000, "1 day 1 h"),
+        (183_600_000_000, "2 days 3 h"),
     ] {
         assert_eq!(page::span(us).replace('\u{a0}', " "), expected, "{us}");
     }

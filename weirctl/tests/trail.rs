@@ -307,7 +307,7 @@ fn the_picture_in_the_docs_is_small_and_is_drawn_from_the_page() {
         let file = dir.path().join("trail.html");
         std::fs::write(&file, example()).unwrap();
         let to = format!("--screenshot={}", picture.display());
-        browse(browser, &[&to, "--window-size=800,1730"], &format!("file://{}", file.display()));
+        browse(browser, &[&to, "--window-size=800,1800"], &format!("file://{}", file.display()));
     }
     let bytes = std::fs::read(&picture).unwrap();
     assert!(bytes.starts_with(b"\x89PNG") && bytes.len() < 200_000, "{} bytes", bytes.len());

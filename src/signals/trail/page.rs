@@ -454,6 +454,7 @@ pub fn span(us: u64) -> String {
         }
         _ if s < 3600 => format!("{}\u{a0}min {}\u{a0}s", s / 60, s % 60),
         _ if s < 86_400 => format!("{}\u{a0}h {}\u{a0}min", s / 3600, s / 60 % 60),
+        _ if s < 172_800 => format!("1\u{a0}day {}\u{a0}h", s / 3600 % 24),
         _ => format!("{} days {}\u{a0}h", grouped(s / 86_400), s / 3600 % 24),
     }
 }
