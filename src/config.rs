@@ -6,6 +6,7 @@ pub mod audit;
 pub mod kinds;
 pub mod limits;
 pub mod plan;
+pub mod prices;
 mod read;
 pub mod retry;
 pub mod runs;
@@ -20,6 +21,7 @@ use audit::Audit;
 use kinds::KindRule;
 use limits::{Admission, Limit};
 use plan::Plan;
+use prices::Price;
 use retry::{Circuit, Retries, RetryBudget};
 use runs::Runs;
 use tools::Tools;
@@ -61,6 +63,8 @@ pub struct Config {
     pub kinds: Option<Vec<KindRule>>,
     /// The accounts of runs. Left out, there are none.
     pub runs: Option<Runs>,
+    /// What calls cost (see docs/cost.md). At most 256. With none, no cost is computed.
+    pub prices: Vec<Price>,
     /// What a caller is told of its call, and how records are made tamper-evident.
     pub audit: Audit,
     /// How tool calls are told apart: asked for by models, and run. Left out, nobody looks.
@@ -432,6 +436,12 @@ impl Config {
                 return Err(format!("limits[{at}].name: `{}` is taken", limit.name.as_str()));
             }
         }
+        if config.prices.len() > prices::MAX_PRICES {
+            return Err(format!("prices: {} of them, at most {}", config.prices.len(), prices::MAX_PRICES));
+        }
+        if let Some(at) = config.limits.iter().position(Limit::goes_by_price).filter(|_| config.prices.is_empty()) {
+            return Err(format!("limits[{at}]: the unit `cost` wants the section `prices`, or prices in `weigh`"));
+        }
         let budgets: Vec<_> = config.retry_budgets.iter().map(|budget| budget.name.as_str()).collect();
         let circuits: Vec<_> = config.circuits.iter().map(|circuit| circuit.name.as_str()).collect();
         for (section, names) in [("retry_budgets", budgets), ("circuits", circuits)] {
@@ -463,6 +473,6 @@ impl Config {
 
     /// Whether anybody wants to know what kind a call is.
     pub fn tells_kinds(&self) -> bool {
-        self.kinds.is_some() || self.runs.is_some() || self.plan.is_some()
+        self.kinds.is_some() || self.runs.is_some() || self.plan.is_some() || !self.prices.is_empty()
     }
 }

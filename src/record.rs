@@ -76,6 +76,9 @@ pub struct Record {
     /// OpenAI's `system_fingerprint`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_fingerprint: Option<String>,
+    /// The tier in which the provider says that it served the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_tier: Option<String>,
     /// The answer's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_id: Option<String>,
@@ -159,15 +162,15 @@ pub struct Retry {
 }
 
 /// What a call cost, in nano-dollars (10⁻⁹ US dollars). The parts are those of `total` that each kind of token makes;
-/// what is no token (a price per call or second) is in `total` alone.
+/// what is no token (a price per call or second) is in `total` alone. Rounded so that they add up (docs/cost.md).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
     /// All of it.
     pub total: u64,
-    /// Input tokens that are in no cache.
+    /// Input tokens that are in no cache, sound too.
     #[serde(skip_serializing_if = "is_zero")]
     pub input: u64,
-    /// Output tokens without reasoning.
+    /// Output tokens without reasoning, sound too.
     #[serde(skip_serializing_if = "is_zero")]
     pub output: u64,
     /// Input tokens read from a cache.
@@ -306,9 +309,18 @@ pub struct Usage {
     /// Input tokens written to a cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write: Option<u64>,
+    /// As many of those as were written to stay for an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_write_1h: Option<u64>,
     /// Output tokens of reasoning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<u64>,
+    /// Input tokens that are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_audio: Option<u64>,
+    /// Output tokens that are sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_audio: Option<u64>,
     /// As reported; else input and output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,

@@ -1,6 +1,7 @@
 //! What is observed of a call; none of it can change what happens to the call.
 
 pub mod chain;
+pub mod cost;
 pub mod estimate;
 pub mod gaps;
 pub mod identity;

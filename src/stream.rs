@@ -7,6 +7,7 @@
 
 mod accounting;
 mod admission;
+mod costing;
 mod planning;
 mod retrying;
 mod telling;
@@ -23,6 +24,7 @@ use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VERSION};
 use crate::report::{self, Report, Settled};
 use crate::shared::Store;
+use crate::signals::cost::Taken;
 use crate::signals::estimate::Estimator;
 use crate::signals::identity;
 use crate::signals::kind::Kind;
@@ -37,6 +39,7 @@ use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
 use admission::Admission;
 pub use admission::{Gate, OwnAnswer, Watched};
+use costing::Costing;
 use planning::Planning;
 use retrying::{Ending, Retrying};
 use telling::Telling;
@@ -81,6 +84,7 @@ pub struct Stream {
     telling: Telling,
     trailing: Trailing,
     planning: Planning,
+    costing: Costing,
     /// The body may say which tool is called.
     reads_tool: bool,
 }
@@ -133,6 +137,7 @@ impl Stream {
             telling: Telling::default(),
             trailing: Trailing::default(),
             planning: Planning::default(),
+            costing: Costing::default(),
             reads_tool: false,
         }
     }
@@ -375,12 +380,21 @@ impl Stream {
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let complete = ended == Ended::Complete;
         let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
-        self.settle(worker, &usage, store, now);
+        let (reached, waste) = (upstream.address.is_some(), self.waste(ended));
+        let taken = Taken {
+            usage: &usage,
+            tier: facts.service_tier.as_deref(),
+            answered: success,
+            time: reached.then(|| self.timing.total(now)),
+        };
+        let cost = self.cost(facts.model.as_deref(), &taken, waste);
+        self.settle(worker, &usage, cost.map_or(0, |cost| cost.total), store, now);
         let ending = Ending {
             ended,
             status,
-            reached: upstream.address.is_some(),
+            reached,
             attempts: upstream.attempts.unwrap_or(0),
+            waste,
             usage: &usage,
             model: model.as_deref(),
         };
@@ -428,12 +442,13 @@ impl Stream {
             tools: facts.tools,
             tools_offered: asked.tools.clone(),
             system_fingerprint: facts.fingerprint,
+            service_tier: facts.service_tier,
             response_id: facts.id,
             attempts: Vec::new(),
             limits: limited,
             retry: retry.flatten(),
             kind: self.kind.as_ref().map(|kind| kind.word.to_string()),
-            cost: None,
+            cost,
             tool_calls: asked_for.calls,
             tool_runs: ran.runs,
             plan: plan.flatten(),

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &[
         "end",
         "wire",
+        "signals::cost",
         "signals::identity",
         "signals::kind",
         "signals::slo",

@@ -70,6 +70,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// Whether it counts what calls cost by the section `prices`.
+    pub fn goes_by_price(&self) -> bool {
+        self.unit == Unit::Cost && self.weigh == Weigh::default()
+    }
+
     /// What no limit can be, however well each key reads.
     pub(super) fn fits(&self) -> Result<(), String> {
         let Self { rate, budget, concurrency, tree, .. } = self;
@@ -88,7 +93,6 @@ impl Limit {
             ),
             (from_parent && !self.scope.contains(&Scope::Run), "`from_parent` is for a scope with `run`"),
             (tree.is_some() && self.max_wait_ms.ms() > 0, "no wait makes a tree less deep"),
-            (self.unit == Unit::Cost && self.weigh == Weigh::default(), "the unit `cost` wants prices in `weigh`"),
             (
                 !tokens && self.on_exceeded != OnExceeded::Finish,
                 "`on_exceeded` is for a `rate` or `budget` of tokens or cost",
@@ -134,8 +138,8 @@ pub enum Unit {
     Tokens,
     /// Calls.
     Calls,
-    /// Money, in millionths of a dollar: `weigh` has the prices of a million tokens in dollars, and `match` the models
-    /// that have them.
+    /// Money, in millionths of a dollar: what a call costs by the section `prices`. With `weigh`, that has the prices of a
+    /// million tokens in dollars, and `match` the models that have them; `prices` is then not asked.
     Cost,
 }
 

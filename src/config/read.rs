@@ -22,6 +22,7 @@ mod audit;
 mod kinds;
 mod limits;
 mod plan;
+mod prices;
 mod retry;
 mod tools;
 mod trail;
@@ -308,7 +309,7 @@ limits::choices! {
 }
 
 sections! {
-    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, audit, tools, plan, filter_state }
+    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, prices, audit, tools, plan, filter_state }
     Identity { tenant, user, run }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }

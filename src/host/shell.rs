@@ -596,6 +596,7 @@ impl Exchange {
                 return Action::Pause;
             }
             stream.kind_head(head, &worker.kinds, &HostProperties);
+            stream.price_head(head, &HostProperties);
         }
         if let Some(name) = stream.outcome_head(head) {
             abi::remove_header(Map::RequestHeaders, name);

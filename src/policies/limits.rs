@@ -17,7 +17,7 @@ use crate::shared::table::{NoEntry, Table, Use};
 use crate::shared::{Change, Events, Store, agreed};
 use crate::units::{Nanos, Span};
 use claim::{Claim, Claims, Left, Place, Verdict};
-use rule::{Caller, Counts, Kind, Rule, Size};
+use rule::{Caller, Counts, Kind, Money, Rule, Size};
 
 /// The tables' names in the store. The number is the version of what lies there: another layout gets another one, so that
 /// an old and a new filter in one process do not read each other's.
@@ -68,6 +68,8 @@ pub struct Needs {
     pub lineage: bool,
     /// Calls hold leases that have to be renewed.
     pub leases: bool,
+    /// What it costs.
+    pub prices: bool,
 }
 
 /// What becomes of a call.
@@ -126,6 +128,7 @@ impl Limiter {
             tool: any(Rule::counts_tools),
             lineage: any(Rule::wants_lineage),
             leases: any(|rule| rule.total().is_some()),
+            prices: any(Rule::goes_by_price),
         };
         Self {
             memory: rules.iter().filter_map(Rule::shared).max_by_key(share::Rate::memory),
@@ -406,7 +409,7 @@ impl Limiter {
     fn watch(&self, claims: &mut Claims, size: Size) {
         let watched = claims.list.iter().filter_map(|claim| {
             let rule = self.watched(claim)?;
-            Some(rule.output_covered(claim.amount, size.input))
+            Some(rule.output_covered(claim.amount, size))
         });
         claims.watch = watched.min();
     }
@@ -423,10 +426,11 @@ impl Limiter {
         let mut cut = None;
         for claim in &mut claims.list {
             let Some(rule) = self.watched(claim) else { continue };
-            if rule.output_covered(claim.amount, size.input) > size.output {
+            if rule.output_covered(claim.amount, size) > size.output {
                 continue;
             }
-            let more = (claim.amount / MORE_PART).max(rule.reserve(Size { input: 0, output: MORE_TOKENS }));
+            let more = Size { input: 0, output: MORE_TOKENS, money: Money { call: 0, ..size.money } };
+            let more = (claim.amount / MORE_PART).max(rule.reserve(more));
             match self.claim(rule, claim, more, Span(0), &mut books) {
                 Ok(()) => {}
                 Err(No::Undecided { pass: true }) => claim.verdict = Verdict::Open,
@@ -455,7 +459,7 @@ impl Limiter {
         let mut books = Books { store, events: Events::default(), now };
         for claim in claims.list.iter_mut().filter(|claim| claim.amount > 0) {
             let Some(rule) = self.rules.get(claim.rule) else { continue };
-            let actual = if sent { rule.charge(usage) } else { 0 };
+            let actual = if sent { rule.charge(usage, claims.cost) } else { 0 };
             let reserved = claim.amount;
             // A store that does not answer now leaves a rate's estimate standing: it flows back in time; and a lease runs out.
             let _ = match rule.kind {

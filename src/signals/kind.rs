@@ -106,7 +106,7 @@ impl Kinds {
 }
 
 /// `[::1]:8080` is `[::1]`.
-fn without_port(host: &str) -> &str {
+pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,

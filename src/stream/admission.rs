@@ -5,7 +5,7 @@ use crate::api::Api;
 use crate::policies::learned::{Keys, Learned, Lesson};
 use crate::policies::limits::claim::{Claims, Place, Verdict};
 use crate::policies::limits::headers::{self, Header};
-use crate::policies::limits::rule::{Caller, Size};
+use crate::policies::limits::rule::{Caller, Money, Size};
 use crate::policies::limits::{Admit, Limiter, Question};
 use crate::policies::lineage::Lineage;
 use crate::port::{Headers, Properties};
@@ -212,19 +212,20 @@ impl Stream {
             read => read.max(self.admission.announced.unwrap_or(0)),
         };
         let keys = Keys::of(self.tenant.as_deref(), model, self.admission.route.as_deref());
+        let input = learned
+            .input(keys, bytes)
+            .filter(|_| !(last && self.request.is_over()))
+            .unwrap_or_else(|| estimator.input(model.unwrap_or_default(), bytes));
+        let output = self.output_to_expect(learned, keys, last);
+        let by_price = worker.limiter.needs.prices;
+        let money = if by_price { self.expected_price(input) } else { Money::default() };
         self.admission.keys = Some(keys).filter(|_| last);
-        Size {
-            input: learned
-                .input(keys, bytes)
-                .filter(|_| !(last && self.request.is_over()))
-                .unwrap_or_else(|| estimator.input(model.unwrap_or_default(), bytes)),
-            output: self.output_to_expect(learned, keys, last),
-        }
+        Size { input, output, money }
     }
 
     /// Tokens that the call will probably take, if the config wants it published; none that is not known yet.
     pub fn reserve(&self) -> Option<u64> {
-        let Size { input, output } = self.admission.size;
+        let Size { input, output, .. } = self.admission.size;
         self.config.filter_state.tokens.then(|| input.saturating_add(output))
     }
 
@@ -350,13 +351,14 @@ impl Stream {
     }
 
     /// The call is over and took this.
-    pub(super) fn settle(&mut self, worker: &mut Worker, usage: &Usage, store: &dyn Store, now: Nanos) {
+    pub(super) fn settle(&mut self, worker: &mut Worker, usage: &Usage, cost: u64, store: &dyn Store, now: Nanos) {
         let is_cut = self.is_cut();
         let claims = &mut self.admission.claims;
         // It was to be cut, but ended first, or came whole.
         for claim in claims.list.iter_mut().filter(|claim| claim.verdict == Verdict::Cut && !is_cut) {
             claim.verdict = Verdict::Warn;
         }
+        claims.cost = cost;
         worker.limiter.settle(claims, usage, self.admission.sent, store, now);
     }
 

@@ -16,6 +16,7 @@ use crate::port::{Headers, Properties};
 use crate::record::{Ended, Retry, Usage};
 use crate::report::{Retried, RetryCount};
 use crate::shared::{Change, Store};
+use crate::signals::cost::Waste;
 use crate::signals::identity;
 use crate::signals::kind::asks_for_tool;
 use crate::units::{Nanos, Span};
@@ -92,6 +93,8 @@ pub(super) struct Ending<'a> {
     pub reached: bool,
     /// Envoy's own attempts.
     pub attempts: u64,
+    /// Why it bought nothing, if it did not.
+    pub waste: Option<Waste>,
     pub usage: &'a Usage,
     pub model: Option<&'a str>,
 }
@@ -400,6 +403,16 @@ impl Stream {
         self.retrying.refused.map(|why| why.words().1)
     }
 
+    /// Why what the call took bought nothing, if that is so.
+    pub(super) fn waste(&self, ended: Ended) -> Option<Waste> {
+        let retrying = &self.retrying;
+        let here = self.is_refused() || self.is_cut();
+        // A repetition of what had not failed.
+        let repeats = retrying.retry.is_some_and(|(_, source)| source == Source::Of(RetrySource::IdempotencyKey))
+            && retrying.seen.is_some_and(|seen| seen.status == 0);
+        Waste::of(ended, here, retrying.retry.is_some() && !retrying.returns, repeats)
+    }
+
     /// The call is over: what it was is told to budgets and circuits, and remembered if it failed. For record and metrics.
     pub(super) fn retry_settle(
         &mut self,
@@ -412,7 +425,7 @@ impl Stream {
         if !retrying.on {
             return None;
         }
-        let Ending { ended, status, reached, attempts, usage, model } = *ending;
+        let Ending { ended, status, reached, attempts, waste, usage, model } = *ending;
         let here = self.is_refused();
         let sent = reached && !here;
         let fine = ended == Ended::Complete;
@@ -492,11 +505,13 @@ impl Stream {
             let input = usage.input.unwrap_or(retrying.input);
             let written = || worker.estimator.output(model.unwrap_or_default(), self.content_bytes);
             let all = input.saturating_add(usage.output.unwrap_or_else(written));
-            retried.failed_tokens = input.saturating_mul(envoy).saturating_add(if fine { 0 } else { all });
-            // A repetition of what had not failed.
-            let repeats = retrying.retry.is_some_and(|(_, source)| source == Source::Of(RetrySource::IdempotencyKey))
-                && retrying.seen.is_some_and(|seen| seen.status == 0);
-            retried.repeated_tokens = if fine && repeats { all } else { 0 };
+            let (failed, repeated) = match waste {
+                None => (0, 0),
+                Some(Waste::Duplicated) => (0, all),
+                Some(_) => (all, 0),
+            };
+            retried.failed_tokens = input.saturating_mul(envoy).saturating_add(failed);
+            retried.repeated_tokens = repeated;
         }
         let verdict = retrying.verdict.unwrap_or("pass");
         let told = retrying.retry.is_some() || verdict != "pass";

@@ -11,6 +11,8 @@ macro_rules! usage {
             "output_tokens" => leaf!(Output),
             "cache_read_input_tokens" => leaf!(CacheRead),
             "cache_creation_input_tokens" => leaf!(CacheWrite),
+            "cache_creation" => obj! { "ephemeral_1h_input_tokens" => leaf!(CacheWriteHour) },
+            "service_tier" => leaf!(ServiceTier),
             "output_tokens_details" => obj! { "thinking_tokens" => leaf!(ReasoningTokens) },
         }
     };

@@ -20,6 +20,7 @@ const USAGE: Tree = obj! { Usage;
     "output_tokens" => leaf!(Output),
     "cache_read_input_tokens" => leaf!(CacheRead),
     "cache_creation_input_tokens" => leaf!(CacheWrite),
+    "cache_creation" => obj! { "ephemeral_1h_input_tokens" => leaf!(CacheWriteHour) },
     "output_tokens_details" => obj! { "thinking_tokens" => leaf!(ReasoningTokens) },
     "prompt_tokens" => leaf!(Input),
     "completion_tokens" => leaf!(Output),
@@ -44,6 +45,7 @@ pub static CONVERSE: Tree = obj! {
     "output" => obj! { "message" => MESSAGE },
     "stopReason" => leaf!(Finish),
     "usage" => USAGE,
+    "serviceTier" => obj! { "type" => leaf!(ServiceTier) },
     "metrics" => obj! { "latencyMs" => leaf!(Server(Whole, Ms)) },
 };
 
@@ -54,6 +56,7 @@ pub static CONVERSE_EVENT: Tree = obj! {
     "delta" => DELTA,
     "stopReason" => leaf!(Finish),
     "usage" => USAGE,
+    "serviceTier" => obj! { "type" => leaf!(ServiceTier) },
     "metrics" => obj! { "latencyMs" => leaf!(Server(Whole, Ms)) },
 };
 

@@ -24,6 +24,8 @@ pub struct Facts {
     pub id: Option<String>,
     /// OpenAI's `system_fingerprint`.
     pub fingerprint: Option<String>,
+    /// The tier in which the provider served the call: the last word, for the first may be what was asked.
+    pub service_tier: Option<String>,
     /// Why each choice ended, by and in the order of its number.
     pub finish: Vec<(u32, String)>,
     /// The tool calls' names, in order.
@@ -264,6 +266,9 @@ impl Facts {
             Field::Total => &mut self.usage.total,
             Field::CacheRead => &mut self.usage.cache_read,
             Field::CacheWrite => &mut self.usage.cache_write,
+            Field::CacheWriteHour => &mut self.usage.cache_write_1h,
+            Field::AudioInput => &mut self.usage.input_audio,
+            Field::AudioOutput => &mut self.usage.output_audio,
             Field::ReasoningTokens => &mut self.usage.reasoning,
             Field::ToolPrompt => &mut self.usage.tool_prompt,
             Field::MeterInput => &mut self.meter.input,
@@ -407,6 +412,11 @@ impl Visitor<Field> for Facts {
             Field::Model => Self::first(&mut self.model, &value),
             Field::Id => Self::first(&mut self.id, &value),
             Field::Fingerprint => Self::first(&mut self.fingerprint, &value),
+            Field::ServiceTier => {
+                if let Some(text) = value.text().filter(|text| self.service_tier.as_deref() != Some(text)) {
+                    self.service_tier = Some(cut(text));
+                }
+            }
             Field::EventType => {
                 if let Scalar::Text(name, _) = value {
                     self.event_type(name);

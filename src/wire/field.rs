@@ -11,6 +11,8 @@ pub enum Field {
     Id,
     /// OpenAI's `system_fingerprint`.
     Fingerprint,
+    /// The tier in which the provider served the call.
+    ServiceTier,
     /// The event's own type, where the document says it.
     EventType,
     /// An element of a document that is an array of events.
@@ -104,6 +106,12 @@ pub enum Field {
     CacheRead,
     /// Tokens written to a cache.
     CacheWrite,
+    /// As many of those as were written to stay for an hour.
+    CacheWriteHour,
+    /// Input tokens that are sound.
+    AudioInput,
+    /// Output tokens that are sound.
+    AudioOutput,
     /// Reasoning tokens.
     ReasoningTokens,
     /// Prompt tokens of tools that the provider ran (Gemini).
@@ -162,13 +170,14 @@ impl Meaning for Field {
     fn wants_text(self) -> bool {
         use Field::{
             Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, RpcAskedAs,
-            RpcId, RpcMethod, RpcName, RpcResultType, ToolId, ToolName, ToolType,
+            RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier, ToolId, ToolName, ToolType,
         };
         matches!(
             self,
             Model
                 | Id
                 | Fingerprint
+                | ServiceTier
                 | EventType
                 | Finish
                 | Blocked

@@ -42,8 +42,8 @@ const USAGE: Tree = obj! { Usage;
     "prompt_cache_hit_tokens" => leaf!(CacheRead),
     "cached_tokens" => leaf!(CacheRead),
     "num_cached_tokens" => leaf!(CacheRead),
-    "completion_tokens_details" => obj! { "reasoning_tokens" => leaf!(ReasoningTokens) },
-    "completion_token_details" => obj! { "reasoning_tokens" => leaf!(ReasoningTokens) },
+    "completion_tokens_details" => COMPLETION_DETAILS,
+    "completion_token_details" => COMPLETION_DETAILS,
     "reasoning_tokens" => leaf!(ReasoningTokens),
     // Groq's own times.
     "queue_time" => leaf!(Server(Queue, S)),
@@ -55,6 +55,12 @@ const USAGE: Tree = obj! { Usage;
 const PROMPT_DETAILS: Tree = obj! {
     "cached_tokens" => leaf!(CacheRead),
     "cache_write_tokens" => leaf!(CacheWrite),
+    "audio_tokens" => leaf!(AudioInput),
+};
+
+const COMPLETION_DETAILS: Tree = obj! {
+    "reasoning_tokens" => leaf!(ReasoningTokens),
+    "audio_tokens" => leaf!(AudioOutput),
 };
 
 const ERROR: Tree = obj! { Error; "type" => leaf!(ErrorType), "code" => leaf!(ErrorCode) };
@@ -79,6 +85,7 @@ macro_rules! answer {
             "id" => leaf!(Id),
             "model" => leaf!(Model),
             "system_fingerprint" => leaf!(Fingerprint),
+            "service_tier" => leaf!(ServiceTier),
             "choices" => list!(Choices; obj! { Choice;
                 "index" => leaf!(ChoiceIndex),
                 "finish_reason" => leaf!(Finish),

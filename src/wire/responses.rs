@@ -29,6 +29,7 @@ pub static EVENT: Tree = obj! {
         "id" => leaf!(Id),
         "model" => leaf!(Model),
         "status" => leaf!(Finish),
+        "service_tier" => leaf!(ServiceTier),
         "usage" => USAGE,
         "error" => ERROR,
     },
@@ -41,6 +42,7 @@ pub static WHOLE: Tree = obj! {
     "id" => leaf!(Id),
     "model" => leaf!(Model),
     "status" => leaf!(Finish),
+    "service_tier" => leaf!(ServiceTier),
     "output" => list!(obj! { Item;
         "type" => leaf!(ItemType),
         "name" => leaf!(ToolName),

@@ -16,6 +16,12 @@ pub struct RawUsage {
     pub cache_read: Option<u64>,
     /// As [`Field::CacheWrite`].
     pub cache_write: Option<u64>,
+    /// As [`Field::CacheWriteHour`].
+    pub cache_write_1h: Option<u64>,
+    /// As [`Field::AudioInput`].
+    pub input_audio: Option<u64>,
+    /// As [`Field::AudioOutput`].
+    pub output_audio: Option<u64>,
     /// As [`Field::ReasoningTokens`].
     pub reasoning: Option<u64>,
     /// As [`Field::ToolPrompt`].
@@ -25,7 +31,8 @@ pub struct RawUsage {
 /// Counts as reported, in OpenTelemetry's meaning: input with what was read from and written to the cache, output with
 /// reasoning. `meter` and `headers` stand in, in this order, for what the answer itself leaves out.
 pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Option<Usage> {
-    let RawUsage { input, output, total, cache_read, cache_write, reasoning, tool_prompt } = raw;
+    let RawUsage { input, output, total, cache_read, cache_write, reasoning, tool_prompt, .. } = raw;
+    let RawUsage { cache_write_1h, input_audio, output_audio, .. } = raw;
     let plus = |a: Option<u64>, b: Option<u64>| match (a, b) {
         (Some(a), Some(b)) => Some(a.saturating_add(b)),
         (a, b) => a.or(b),
@@ -47,7 +54,10 @@ pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Op
         output,
         cache_read,
         cache_write,
+        cache_write_1h,
         reasoning,
+        input_audio,
+        output_audio,
         total: total.or_else(both),
     })
 }

@@ -26,7 +26,7 @@ fn by(tenant: &str) -> Caller<'_> {
 }
 
 fn asks(caller: Caller<'_>, input: u64) -> Question<'_> {
-    Question { caller, size: Size { input, output: 0 }, last: true, room: true }
+    Question { caller, size: Size { input, output: 0, ..Size::default() }, last: true, room: true }
 }
 
 fn used(input: u64) -> Usage {
@@ -187,7 +187,7 @@ proptest! {
         for (time, input, actual, ends) in &calls {
             let (now, mut claims) = (Nanos(*time), Claims::default());
             limiter.admit(&mut claims, &asks(by("t"), *input), &store, now);
-            limiter.extend(&mut claims, Size { input: *input, output: *actual }, &store, now);
+            limiter.extend(&mut claims, Size { input: *input, output: *actual, ..Size::default() }, &store, now);
             limiter.renew(&mut claims, &store, now);
             if *ends {
                 limiter.settle(&mut claims, &used(*actual), true, &store, now);

@@ -59,7 +59,7 @@ fn what_is_wrong_with_a_limit_is_named_by_its_path() {
         (json!({"rate": null, "tree": {"max_depth": 65536}}), ".tree.max_depth", "65536"),
         (json!({"rate": null, "tree": {"max_depth": 1}, "max_wait_ms": 5}), "", "no wait makes a tree less deep"),
         (json!({"unit": "bytes"}), ".unit", "unknown variant `bytes`, expected one of `tokens`, `calls`, `cost`"),
-        (json!({"unit": "cost"}), "", "the unit `cost` wants prices in `weigh`"),
+        (json!({"unit": "cost"}), "", "the unit `cost` wants the section `prices`, or prices in `weigh`"),
         (json!({"scope": "tenant"}), ".scope", "expected a list"),
         (json!({"scope": ["tenant", "nobody"]}), ".scope[1]", "unknown variant `nobody`"),
         (json!({"scope": ["user", "model", "user"]}), "", "a part of `scope` stands there twice"),

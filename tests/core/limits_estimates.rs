@@ -22,7 +22,7 @@ fn limiter(limit: &str) -> Limiter {
 /// Asks for so many tokens, so many milliseconds after the start.
 fn ask(limiter: &mut Limiter, store: &Memory, claims: &mut Claims, tokens: u64, last: bool, ms: u64) -> Admit {
     let caller = Caller { inference: true, ..Caller::default() };
-    let size = Size { input: tokens, output: 0 };
+    let size = Size { input: tokens, output: 0, ..Size::default() };
     limiter.admit(claims, &Question { caller, size, last, room: true }, store, Nanos(START + ms * MS))
 }
 

@@ -27,7 +27,7 @@ const CALLER: Caller<'_> = Caller {
 };
 
 fn question(tokens: u64) -> Question<'static> {
-    Question { caller: CALLER, size: Size { input: tokens, output: 0 }, last: true, room: true }
+    Question { caller: CALLER, size: Size { input: tokens, output: 0, ..Size::default() }, last: true, room: true }
 }
 
 fn told(limiter: &Limiter, claims: &Claims) -> Vec<(String, String)> {

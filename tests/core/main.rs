@@ -3,6 +3,7 @@
 mod accounts;
 mod chain;
 mod config;
+mod cost;
 mod dialects;
 mod end;
 mod estimate;

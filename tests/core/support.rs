@@ -107,6 +107,7 @@ impl Call {
         stream.request_head(Headers(&pairs_of_head), false, properties, ms(0));
         stream.kind_head(Headers(&pairs_of_head), &worker.kinds, properties);
         stream.outcome_head(Headers(&pairs_of_head));
+        stream.price_head(Headers(&pairs_of_head), properties);
         stream.request_body(self.request.as_bytes(), true, ms(0));
         let mut head = vec![(":status", self.status)];
         head.extend(&self.response_headers);

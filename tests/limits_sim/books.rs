@@ -83,7 +83,12 @@ impl Books {
         for tenant in ["t0", "t1", "t2"] {
             let mut claims = Claims::default();
             let caller = Caller { tenant: Some(tenant), inference: true, ..Caller::default() };
-            let question = Question { caller, size: Size { input: TAKEN_BEFORE, output: 0 }, last: true, room: false };
+            let question = Question {
+                caller,
+                size: Size { input: TAKEN_BEFORE, output: 0, ..Size::default() },
+                last: true,
+                room: false,
+            };
             assert_eq!(only.admit(&mut claims, &question, store, Nanos(START)), Admit::Pass);
             let usage = Usage { input: Some(TAKEN_BEFORE), ..Usage::default() };
             only.settle(&mut claims, &usage, true, store, Nanos(START));

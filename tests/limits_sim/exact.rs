@@ -19,7 +19,7 @@ fn limiter(limits: &str) -> Limiter {
 
 fn question(tokens: u64) -> Question<'static> {
     let caller = Caller { tenant: Some("t"), inference: true, ..Caller::default() };
-    Question { caller, size: Size { input: tokens, output: 0 }, last: true, room: false }
+    Question { caller, size: Size { input: tokens, output: 0, ..Size::default() }, last: true, room: false }
 }
 
 #[test]

@@ -60,8 +60,11 @@ pub fn play(exchange: &Exchange, worker: &mut Worker) -> Report {
     ];
     head.extend(exchange.request_headers.iter().map(|(n, v)| (n.as_str(), v.as_str())));
     let bodiless = exchange.request_body.is_empty();
-    stream.request_head(Headers(&bytes(&head)), bodiless, &Upstream, at(0));
-    stream.tool_head(Headers(&bytes(&head)), bodiless, &mut worker.tools, &Nowhere, at(0));
+    let head = bytes(&head);
+    stream.request_head(Headers(&head), bodiless, &Upstream, at(0));
+    stream.kind_head(Headers(&head), &worker.kinds, &Upstream);
+    stream.price_head(Headers(&head), &Upstream);
+    stream.tool_head(Headers(&head), bodiless, &mut worker.tools, &Nowhere, at(0));
     if !bodiless {
         stream.request_body(&exchange.request_body, true, at(0));
     }

@@ -48,7 +48,10 @@ fn full() -> Record {
             output: Some(0),
             cache_read: Some(0),
             cache_write: Some(0),
+            cache_write_1h: Some(0),
             reasoning: Some(0),
+            input_audio: Some(0),
+            output_audio: Some(0),
             total: Some(0),
         },
         time: Times {
@@ -69,6 +72,7 @@ fn full() -> Record {
         tools: vec!["x".to_owned()],
         tools_offered: vec!["x".to_owned()],
         system_fingerprint: text(),
+        service_tier: text(),
         response_id: text(),
         attempts: vec![Attempt { address: text(), status: Some(503), first_byte_ms: Some(0.0), total_ms: Some(0.0) }],
         limits: vec![Limited { name: "tpm".into(), verdict: "pass", reserved: 40, charged: 46, waited_ms: 0.0 }],

@@ -101,4 +101,6 @@ pub struct Claims {
     pub held: Span,
     /// Tokens of the answer from which on the claims have to be looked at again.
     pub watch: Option<u64>,
+    /// What the call cost in the end, in billionths of a dollar; to be known before it is settled.
+    pub cost: u64,
 }

@@ -36,13 +36,35 @@ pub struct Caller<'a> {
     pub inference: bool,
 }
 
-/// Tokens that a call will probably take.
+/// Tokens that a call will probably take, and what they cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     /// Of the prompt.
     pub input: u64,
     /// Of the answer.
     pub output: u64,
+    /// At this price, where a limit goes by prices.
+    pub money: Money,
+}
+
+/// What a call probably costs: billionths of a dollar for a million tokens, and for the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Money {
+    /// Of the prompt.
+    pub input: u64,
+    /// Of the answer.
+    pub output: u64,
+    /// For the call.
+    pub call: u64,
+}
+
+impl Money {
+    /// In billionths of a dollar, that is thousandths of the unit in which limits count money.
+    fn of(self, input: u64, output: u64) -> u64 {
+        let at = |tokens: u64, rate: u64| u128::from(tokens).saturating_mul(rate.into());
+        let tokens = at(input, self.input).saturating_add(at(output, self.output)) / 1_000_000;
+        u64::try_from(tokens.saturating_add(self.call.into())).unwrap_or(u64::MAX)
+    }
 }
 
 /// How a limit counts.
@@ -87,6 +109,8 @@ pub struct Rule {
     from_parent: bool,
     /// What a token counts, in thousandths: input, read from a cache, written to one, output, reasoning.
     weights: [u64; 5],
+    /// It counts what calls cost by the section `prices`; the weights do not count.
+    by_price: bool,
     seed: u64,
 }
 
@@ -160,6 +184,7 @@ impl Rule {
                 output.milli(),
                 or(weigh.reasoning, output),
             ],
+            by_price: limit.goes_by_price(),
             seed: seed.finish(),
         }
     }
@@ -167,6 +192,11 @@ impl Rule {
     /// Whether it counts calls of tools.
     pub fn counts_tools(&self) -> bool {
         self.scope.contains(&Scope::Tool)
+    }
+
+    /// Whether it wants to know what calls cost.
+    pub fn goes_by_price(&self) -> bool {
+        self.by_price && !self.counts_in_flight()
     }
 
     /// Whether it wants to know the route.
@@ -287,6 +317,7 @@ impl Rule {
         let wanted = match (self.kind, self.unit) {
             (Kind::InFlight(_) | Kind::Fanout(_) | Kind::Depth(_), _) => 1,
             (_, Unit::Calls) => 1000,
+            (_, Unit::Cost) if self.by_price => size.money.of(size.input, size.output).max(1000),
             (_, Unit::Tokens | Unit::Cost) => {
                 let sum = size.input.saturating_mul(input).saturating_add(size.output.saturating_mul(output));
                 // A call that counts nothing yet counts as one token: none passes an empty bucket.
@@ -296,11 +327,12 @@ impl Rule {
         wanted.min(self.capacity())
     }
 
-    /// What a call took for good: nothing of what is only counted in flight.
-    pub fn charge(&self, usage: &Usage) -> u64 {
+    /// What a call took for good: nothing of what is only counted in flight. `cost` is in billionths of a dollar.
+    pub fn charge(&self, usage: &Usage, cost: u64) -> u64 {
         match (self.kind, self.unit) {
             (Kind::InFlight(_) | Kind::Fanout(_) | Kind::Depth(_), _) => 0,
             (_, Unit::Calls) => 1000,
+            (_, Unit::Cost) if self.by_price => cost,
             (_, Unit::Tokens | Unit::Cost) => {
                 let of = |tokens: Option<u64>| tokens.unwrap_or(0);
                 let (read, write, reasoning) = (of(usage.cache_read), of(usage.cache_write), of(usage.reasoning));
@@ -317,8 +349,14 @@ impl Rule {
         }
     }
 
-    /// How many tokens of an answer are covered by what is claimed, beside a prompt of so many.
-    pub fn output_covered(&self, amount: u64, input: u64) -> u64 {
+    /// How many tokens of an answer are covered by what is claimed, beside the prompt of a call of this size.
+    pub fn output_covered(&self, amount: u64, size: Size) -> u64 {
+        let Size { input, money, .. } = size;
+        if self.by_price {
+            let left = u128::from(amount.saturating_sub(money.of(input, 0))).saturating_mul(1_000_000);
+            let covered = left.checked_div(money.output.into());
+            return covered.and_then(|tokens| u64::try_from(tokens).ok()).unwrap_or(u64::MAX);
+        }
         let [prompt, _, _, output, _] = self.weights;
         amount.saturating_sub(input.saturating_mul(prompt)).checked_div(output).unwrap_or(u64::MAX)
     }

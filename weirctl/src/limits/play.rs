@@ -148,8 +148,10 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
             }
             Event::Comes(_) => {
                 *size = match reserve {
-                    Reserve::Learned => Size { input: call.input, output: learned.output(keys).min(max_tokens) },
-                    Reserve::MaxTokens => Size { input: call.input, output: max_tokens },
+                    Reserve::Learned => {
+                        Size { input: call.input, output: learned.output(keys).min(max_tokens), ..Size::default() }
+                    }
+                    Reserve::MaxTokens => Size { input: call.input, output: max_tokens, ..Size::default() },
                     Reserve::Nothing => Size::default(),
                 };
             }
