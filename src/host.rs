@@ -11,6 +11,7 @@ mod attempts;
 mod chain;
 #[allow(unsafe_code)]
 mod clock;
+mod cost_meter;
 #[allow(unsafe_code)]
 mod exports;
 mod limit_meter;

@@ -207,6 +207,10 @@ metrics! {
     WastedTokens: "weir_wasted_tokens_total" Counter All Some(("why", &["failed", "repeated"])), &[],
         "Tokens of attempts that failed, and of those that repeated what had not failed; reported or estimated. Only where retries are told.",
         "None.";
+    Cost: "weir_cost_nanodollars_total" Counter None
+        Some(("waste", &["none", "failed", "retried", "cancelled", "refused", "duplicated"])), &[],
+        "What calls cost, in nano-dollars, by kind (`kind`), model (`model`), tenant (`tenant`), and why it bought nothing, if it did not (`waste`). Only calls that have a price.",
+        "None.";
     RunCost: "weir_run_cost_nanodollars" Histogram None None, COST_BUCKETS,
         "What runs cost in all until a call said how they ended (`outcome`), in nano-dollars; only runs that have a price. Its sum is Envoy's estimate from the buckets; `weir_run_cost_by_kind_nanodollars_total` has it exactly.",
         "None.";

@@ -54,6 +54,7 @@ use std::rc::Rc;
 
 use super::abi::{self, Buffer, LocalResponse, Map};
 use super::clock::now;
+use super::cost_meter::CostMeter;
 use super::limit_meter::LimitMeter;
 use super::meter::Meter;
 use super::own_time::OwnTime;
@@ -118,6 +119,7 @@ struct Plugin {
     limits: RefCell<LimitMeter>,
     retries: RefCell<RetryMeter>,
     runs: RunMeter,
+    costs: RefCell<CostMeter>,
     tools: RefCell<ToolMeter>,
     /// What seals the records.
     key: Option<Key>,
@@ -136,6 +138,7 @@ impl Plugin {
             limits,
             retries: RefCell::default(),
             runs,
+            costs: RefCell::default(),
             tools: RefCell::default(),
             key,
         }
@@ -172,7 +175,7 @@ impl Plugin {
             limiter: _,
             retrier: _,
             learned: _,
-            kinds: _,
+            kinds,
             accounts: _,
             tools: known,
             trails: _,
@@ -185,6 +188,9 @@ impl Plugin {
         }
         if let Ok(mut meter) = self.retries.try_borrow_mut() {
             meter.count(&labels.route, route, &attempts);
+        }
+        if let Ok(mut meter) = self.costs.try_borrow_mut() {
+            meter.count(&record, labels, set, kinds.words());
         }
         if let Some(closed) = &run {
             self.runs.count(closed);

@@ -18,6 +18,7 @@ fn page() -> Vec<Sample> {
     let config = json!({
         "identity": {"tenant": [{"header": "x-team"}]},
         "timing": {"stall_ms": 20},
+        "prices": [{"models": ["deepseek*"], "per_million": {"input": 0.27, "output": 1.1}}],
         "slo": [{"name": "quick", "first_token_ms": 60_000, "objective": 0.5}],
         "limits": [{"name": "turns", "scope": ["tenant"], "unit": "calls", "max_wait_ms": 1000,
             "rate": {"limit": 4, "per": "second", "burst": 1}}],

@@ -16,6 +16,7 @@ pub fn from_config(metric: &str) -> &'static [&'static str] {
         "weir_slo_total" => &["slo"],
         "weir_limit_total" | "weir_limit_wait_ms" => &["limit"],
         "weir_limit_remaining" => &["limit", "key"],
+        "weir_cost_nanodollars_total" => &["kind", "model", "tenant"],
         "weir_attempts_total" => &["route", "layer"],
         "weir_run_cost_nanodollars" | "weir_run_calls" | "weir_run_waste_nanodollars_total" => &["outcome"],
         "weir_run_cost_by_kind_nanodollars_total" => &["outcome", "kind"],

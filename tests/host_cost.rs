@@ -1,0 +1,90 @@
+//! What calls cost, in the real shell over a fake host (see `fake_host`): record, metric and limits say the same.
+
+#[allow(dead_code, unused_imports)] // Each test has its own use of it.
+mod fake_host;
+
+use std::sync::Arc;
+
+use fake_host::{Goodbye, Left, Process, Vm, headers, vm};
+use serde_json::{Value, json};
+// Only its exports are used, by the fake host.
+use weir as _;
+
+const ANSWER: &[u8] = br#"{"id":"c1","model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}"#;
+
+fn call(vm: &Vm, tenant: &str, ends: bool) -> Left {
+    let http = vm.exchange();
+    let head = [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "llm"),
+        ("content-type", "application/json"),
+        ("x-tenant", tenant),
+    ];
+    http.request_headers(headers(&head), false);
+    http.request_in_pieces(&json!({"model": "m", "max_tokens": 100, "messages": []}).to_string().into_bytes(), 1000);
+    if !http.is_over() {
+        http.response_headers(headers(&[(":status", "200"), ("content-type", "application/json")]), false);
+        if ends {
+            http.response_in_pieces(ANSWER, 50);
+            http.property("response.code_details", b"via_upstream");
+        }
+    }
+    http.end(Goodbye::Logged)
+}
+
+fn config(limits: Value, prices: bool) -> String {
+    let mut config = json!({"identity": {"tenant": [{"header": "x-tenant"}]}, "limits": limits});
+    if prices {
+        config["prices"] =
+            json!([{"models": ["m"], "per_million": {"input": "2.5", "output": "10"}, "per_call": "0.001"}]);
+    }
+    config.to_string()
+}
+
+/// 1000 tokens at 2500 each, 100 at 10000, and the call.
+const COST: u64 = 2_500_000 + 1_000_000 + 1_000_000;
+
+#[test]
+fn the_metric_says_what_the_records_say() {
+    let process = Arc::new(Process::default());
+    process.vm(|vm| {
+        assert!(vm.configure(config(json!([]), true)), "{:?}", vm.logged());
+        for _ in 0..3 {
+            let left = call(vm, "blue", true);
+            assert_eq!(left.record.as_ref().expect("a record")["cost"]["total"], COST);
+        }
+        let name = "weir_cost_nanodollars_total;kind=model;model=m;tenant=blue;waste=none";
+        assert_eq!(process.sum(name), 3 * i64::try_from(COST).unwrap());
+    });
+}
+
+#[test]
+fn without_prices_there_is_no_cost_no_kind_and_no_metric() {
+    vm(|vm| {
+        assert!(vm.configure(config(json!([]), false)), "{:?}", vm.logged());
+        let left = call(vm, "blue", true);
+        let record = left.record.as_ref().expect("a record");
+        assert_eq!((&record["cost"], &record["kind"]), (&Value::Null, &Value::Null));
+    });
+}
+
+#[test]
+fn a_limit_of_cost_is_charged_what_the_call_cost_and_refuses_when_that_is_used_up() {
+    let limits = json!([{"name": "spend", "scope": ["tenant"], "unit": "cost", "budget": {"limit": 9_000}}]);
+    vm(|vm| {
+        assert!(vm.configure(config(limits, true)), "{:?}", vm.logged());
+        for _ in 0..2 {
+            let left = call(vm, "blue", true);
+            let limit = &left.record.as_ref().expect("a record")["limits"][0];
+            assert_eq!((&limit["verdict"], &limit["charged"]), (&json!("pass"), &json!(COST / 1000)));
+        }
+        // Nothing is left of 9000 millionths of a dollar.
+        let left = call(vm, "blue", true);
+        assert_eq!(left.local.as_ref().map(|local| local.status), Some(429));
+        // It is refused at its head, before anybody knows its model.
+        assert_eq!(left.record.as_ref().expect("a record")["cost"], Value::Null);
+        let other = call(vm, "green", true);
+        assert_eq!(other.record.as_ref().expect("a record")["limits"][0]["verdict"], "pass");
+    });
+}
