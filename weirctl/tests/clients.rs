@@ -25,17 +25,23 @@ struct Bench {
 impl Bench {
     /// `behind` are filters between weir and the upstream: what they do to an answer, weir sees.
     fn start(behind: Vec<Value>) -> Self {
+        Self::configured(&json!({}), behind)
+    }
+
+    /// The same with a config of weir's.
+    fn configured(config: &Value, behind: Vec<Value>) -> Self {
         let options = Options { at_once: true, created: Some(1_800_000_000), ..Options::default() };
         let upstream = Upstream::start("127.0.0.1:0".parse().unwrap(), options).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("access.jsonl");
-        let mut filters = vec![WeirFilter::new(&wasm::build().unwrap()).to_json()];
+        let mut filters = vec![WeirFilter::new(&wasm::build().unwrap()).config(config).to_json()];
         filters.extend(behind);
         let envoy = Envoy::start(&Bootstrap {
             filters,
             routes: vec![Route::all("models", "models")],
             clusters: vec![Cluster::plain("models", upstream.address())],
             access_log: Some(AccessLog::Json(log.clone())),
+            trailers: true,
             ..Bootstrap::default()
         })
         .unwrap();
@@ -196,4 +202,18 @@ fn npm_packages_get_the_same_through_envoy_and_records_say_what_they_saw() {
     let bench = Bench::start(Vec::new());
     script.args([bench.direct(), bench.through()]);
     bench.judge(&mut script);
+}
+
+#[test]
+fn sdks_get_the_same_where_callers_are_told_in_headers_trailers_and_a_comment() {
+    for variant in ["http1", "http2"] {
+        let Some(mut script) = clients::python("main.py") else { return };
+        let audit =
+            json!({"headers": true, "trailers": true, "sse_comment": true, "chain": {"key": "0123456789abcdef"}});
+        let bench = Bench::configured(&json!({"audit": audit}), Vec::new());
+        script.args(["--direct", &bench.direct(), "--through", &bench.through(), "--variant", variant]);
+        // Without those who compare raw bytes: the comment is one.
+        script.args(["--only", "openai,anthropic,google,bedrock,cohere,ollama,mistral"]);
+        bench.judge(&mut script);
+    }
 }
