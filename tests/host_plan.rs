@@ -146,7 +146,7 @@ fn answers_say_where_their_call_stands_and_warn_where_the_config_says_so() {
 #[test]
 fn without_the_section_no_header_is_looked_at_and_the_store_is_not_asked() {
     vm(|vm| {
-        assert!(vm.configure(r#"{"identity":{"run":[{"header":"x-run"}]}}"#.to_owned()));
+        assert!(vm.configure(r#"{"identity":{"run":[{"header":"x-run"}]}}"#));
         let left = answered(mcp(vm, calls("search"), &[PLAN], 30), "200");
         assert_eq!((plan(&left), left.local.is_some()), (Value::Null, false));
     });
