@@ -11,11 +11,15 @@ use super::super::raw::chunked;
 use super::super::rig::{CHAT, EVENTS, Rig, SSE, Setup};
 use super::{ASK, with};
 
-/// Tokens per second of the limit that all share, and of each of those that have their own.
+/// Tokens per second of the limit that all share, of each of those that have as large a one of their own, and of each of
+/// those that have a small one and wait for it.
 const ALL: u64 = 6000;
-const EACH: u64 = 750;
+const SMALL: u64 = 750;
 const CALLERS: usize = 64;
-const TENANTS: usize = 8;
+const LARGE_TENANTS: usize = 3;
+const LARGE_CALLERS: usize = 16 * LARGE_TENANTS;
+const SMALL_TENANTS: usize = 8;
+const SMALL_CALLERS: usize = 3 * SMALL_TENANTS;
 /// The estimates settle in the first of these, in seconds.
 const SETTLED: u64 = 2;
 const WINDOW: u64 = 2;
@@ -33,7 +37,8 @@ fn what_is_granted_is_the_limit_however_many_ask_at_once() {
     let rate = |per_second: u64| json!({"limit": per_second, "per": "second", "burst": per_second / 5});
     let limits = json!([
         {"name": "all", "match": {"tenant": "all"}, "rate": rate(ALL)},
-        {"name": "each", "scope": ["tenant"], "match": {"tenant": "own-*"}, "rate": rate(EACH), "max_wait_ms": 20000},
+        {"name": "large", "scope": ["tenant"], "match": {"tenant": "large-*"}, "rate": rate(ALL)},
+        {"name": "small", "scope": ["tenant"], "match": {"tenant": "small-*"}, "rate": rate(SMALL), "max_wait_ms": 20000},
     ]);
     // All keys are in one set.
     let rig = with(limits, json!({"keys": 8}), Setup { workers: 2, ..Setup::default() });
@@ -43,11 +48,15 @@ fn what_is_granted_is_the_limit_however_many_ask_at_once() {
     let end = Duration::from_secs(SETTLED + WINDOW * WINDOWS as u64);
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        for caller in 0..CALLERS + 3 * TENANTS {
+        for caller in 0..CALLERS + LARGE_CALLERS + SMALL_CALLERS {
             let (rig, granted) = (&rig, &granted);
             scope.spawn(move || {
                 let mut random = fastrand::Rng::with_seed(caller as u64);
-                let tenant = if caller < CALLERS { "all".to_owned() } else { format!("own-{}", caller % TENANTS) };
+                let tenant = match caller.checked_sub(CALLERS) {
+                    None => "all".to_owned(),
+                    Some(of) if of < LARGE_CALLERS => format!("large-{}", of % LARGE_TENANTS),
+                    Some(of) => format!("small-{}", of % SMALL_TENANTS),
+                };
                 let mut client = rig.connect();
                 while begun.elapsed() < end {
                     let tokens = sizes[random.usize(..sizes.len())];
@@ -74,24 +83,30 @@ fn what_is_granted_is_the_limit_however_many_ask_at_once() {
         }
     }
     let part = |sum: u64, limit: u64, windows: usize| sum as f64 / (limit * WINDOW * windows as u64) as f64;
+    let is_small = |tenant: &str| tenant.starts_with("small");
     for (tenant, windows) in &sums {
-        let limit = if *tenant == "all" { ALL } else { EACH };
+        let limit = if is_small(tenant) { SMALL } else { ALL };
         let parts = windows.map(|sum| format!("{:.3}", part(sum, limit, 1)));
         println!(
             "{tenant}: {parts:?} of the limit in windows of {WINDOW} s, {:.4} over all",
             part(windows.iter().sum(), limit, WINDOWS)
         );
     }
-    for sum in sums["all"] {
-        let part = part(sum, ALL, 1);
-        // Less than that comes of a machine that has no time for the callers.
-        assert!((0.97..=1.01).contains(&part), "{part} of the limit");
+    for (tenant, windows) in sums.iter().filter(|(tenant, _)| !is_small(tenant)) {
+        let all = part(windows.iter().sum(), ALL, WINDOWS);
+        assert!((0.97..=1.01).contains(&all), "{tenant}: {all} of the limit");
+        for sum in windows {
+            let part = part(*sum, ALL, 1);
+            // An answer is counted when its client has read it: 20 ms late, on a busy machine, is one percent of a window. Less
+            // comes of a machine that has no time for the callers.
+            assert!((0.96..=1.02).contains(&part), "{tenant}: {part} of the limit");
+        }
     }
-    // Of those with their own, one call is more than a percent of a window; and those who wait have taken their estimates, which
+    // Of the small ones, one call is more than a percent of a window; and those who wait have taken their estimates, which
     // only the next ones see put right.
-    let own: u64 = sums.iter().filter(|(tenant, _)| **tenant != "all").flat_map(|(_, windows)| windows).sum();
-    let own = part(own, EACH * TENANTS as u64, WINDOWS);
-    assert!((own - 1.0).abs() <= 0.03, "{own} of the limits");
+    let small: u64 = sums.iter().filter(|(tenant, _)| is_small(tenant)).flat_map(|(_, windows)| windows).sum();
+    let small = part(small, SMALL * SMALL_TENANTS as u64, WINDOWS);
+    assert!((small - 1.0).abs() <= 0.03, "{small} of the limits");
     rig.has_no_failed_vm("exact");
     let stats = rig.envoy.admin().get("/stats?filter=weir_store").unwrap();
     println!("{} calls; {stats}", granted.len());
