@@ -124,7 +124,7 @@ pub const CALLS_BUCKETS: &[u64] = &[1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150,
 pub const OUTCOMES: &[&str] = &["ok", "error", "failed", "refused"];
 
 /// Bounds of what is told in percent.
-pub const PERCENT_BUCKETS: &[u64] = &[0, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 99, 100];
+pub const PERCENT_BUCKETS: &[u64] = &[5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 99, 100];
 
 macro_rules! metrics {
     ($($id:ident: $name:literal $kind:ident $shared:ident $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
