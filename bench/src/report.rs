@@ -49,7 +49,7 @@ pub struct Row {
     /// CPU of Envoy in µs per call.
     pub cpu_us_per_call: Spread,
     /// The same, less what the same weir without limits takes.
-    pub limits_us_per_call: Option<Spread>,
+    pub added_us_per_call: Option<Spread>,
     /// How much of its core Envoy used.
     pub core: Spread,
     /// In how many pieces an answer passed the filter.
@@ -111,7 +111,7 @@ impl Report {
                 "CPU s per M events",
                 "CPU to plain",
                 "CPU µs per call",
-                "limits µs per call",
+                "added µs per call",
                 "rate to plain",
                 "core",
                 "pieces",
@@ -124,7 +124,7 @@ impl Report {
                     format!("{:.3}", row.cpu_s_per_million_events.median),
                     ratio(row.cpu_to_plain),
                     format!("{:.0}", row.cpu_us_per_call.median),
-                    spread(row.limits_us_per_call, 1),
+                    spread(row.added_us_per_call, 1),
                     ratio(row.rate_to_plain),
                     format!("{:.0} %", row.core.median * 100.0),
                     format!("{:.1}", row.pieces.median),
@@ -206,7 +206,7 @@ fn row(measured: &Measured, mode: Mode, variant: Variant) -> Option<Row> {
         cpu_s_per_million_events: all(|s| s.cpu_us_per_event)?,
         cpu_to_plain: to_plain(|s| s.cpu_us_per_event),
         cpu_us_per_call: all(per_call)?,
-        limits_us_per_call: variant.without_limits().and_then(|without| {
+        added_us_per_call: variant.without().and_then(|without| {
             Spread::of(of(variant).filter_map(|sample| {
                 let without = of(without).find(|without| without.round == sample.round)?;
                 Some(per_call(sample) - per_call(without))
@@ -284,8 +284,8 @@ mod tests {
         let ratios: Vec<_> = report.rows.iter().take(2).map(|row| row.cpu_to_plain).collect();
         assert_eq!(ratios, [1.0, 1.2].map(|r| Some(Spread { min: r, median: r, max: r })));
         assert_eq!(report.rows[1].cpu_s_per_million_events.median, 18.0);
-        let added = report.rows[2].limits_us_per_call.unwrap();
+        let added = report.rows[2].added_us_per_call.unwrap();
         assert_eq!([added.min, added.max].map(f64::round), [30.0, 90.0]);
-        assert_eq!(report.rows[1].limits_us_per_call, None);
+        assert_eq!(report.rows[1].added_us_per_call, None);
     }
 }

@@ -39,6 +39,8 @@ pub enum Variant {
     Weir,
     /// The same with four levels of limits, all of which count the call and let it pass.
     WeirLimits,
+    /// The same with accounts: prices, kinds, runs, tools, a plan, the audit's headers, chain and trail.
+    WeirAccount,
     /// Another weir.wasm (`--against`), set up as `weir`.
     WeirAgainst,
     /// The same, set up as `weir_limits`.
@@ -85,6 +87,27 @@ fn with_limits() -> Value {
     config
 }
 
+/// The same, accounting for whole runs: each call is priced, a step of its run, told to the client, chained and kept in its
+/// run's trail.
+fn with_account() -> Value {
+    let mut config = weir_config();
+    let account = json!({
+        "prices": [{"models": ["gpt-*"], "per_million": {"input": 0.15, "output": 0.6}}],
+        "runs": {"outcomes": ["resolved"]},
+        "tools": {},
+        "plan": {},
+        "audit": {
+            "headers": true,
+            "chain": {"key": "the key of the bench's records"},
+            "trail": {"key": "the key of the bench's trails"},
+        },
+    });
+    if let (Some(config), Some(account)) = (config.as_object_mut(), account.as_object()) {
+        config.extend(account.clone());
+    }
+    config
+}
+
 fn weir(wasm: &Path, config: Value) -> Value {
     WeirFilter::new(wasm).config(config).to_json()
 }
@@ -96,7 +119,7 @@ impl Variant {
     }
 
     fn is_weir(self) -> bool {
-        matches!(self, Self::Weir | Self::WeirLimits) || self.is_against()
+        matches!(self, Self::Weir | Self::WeirLimits | Self::WeirAccount) || self.is_against()
     }
 
     /// Whether it is another build of weir than the others are.
@@ -104,10 +127,10 @@ impl Variant {
         matches!(self, Self::WeirAgainst | Self::WeirLimitsAgainst)
     }
 
-    /// The same without limits, if it has some.
-    pub fn without_limits(self) -> Option<Self> {
+    /// The same without limits or accounts, if it has some.
+    pub fn without(self) -> Option<Self> {
         match self {
-            Self::WeirLimits => Some(Self::Weir),
+            Self::WeirLimits | Self::WeirAccount => Some(Self::Weir),
             Self::WeirLimitsAgainst => Some(Self::WeirAgainst),
             _ => None,
         }
@@ -202,6 +225,7 @@ impl Variant {
             }
             Self::Weir => Some(weir(&parts.weir, weir_config())),
             Self::WeirLimits => Some(weir(&parts.weir, with_limits())),
+            Self::WeirAccount => Some(weir(&parts.weir, with_account())),
             Self::WeirAgainst => parts.against.as_deref().map(|wasm| weir(wasm, weir_config())),
             Self::WeirLimitsAgainst => parts.against.as_deref().map(|wasm| weir(wasm, with_limits())),
         }
@@ -250,6 +274,7 @@ impl Variant {
             | Self::SseToMetadata
             | Self::Weir
             | Self::WeirLimits
+            | Self::WeirAccount
             | Self::WeirAgainst
             | Self::WeirLimitsAgainst => {}
         }
@@ -276,6 +301,10 @@ impl Variant {
                         && limit["charged"] == json!(charged[at])
                 };
                 is_whole(&record) && LIMITS.into_iter().enumerate().all(passed)
+            },
+            Self::WeirAccount => |line| {
+                let record: Value = serde_json::from_str(line).unwrap_or_default();
+                is_whole(&record) && record["cost"]["total"].is_u64() && record["chain"]["mac"].is_string()
             },
             // What ai_protocol_manager finds goes into typed metadata, which no access log shows.
             Self::Plain | Self::WasmNoop | Self::WasmCopy | Self::Lua | Self::AiProtocolManager => return Ok(()),
