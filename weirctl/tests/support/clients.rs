@@ -11,15 +11,7 @@ use super::{root, skipped};
 /// # Panics
 /// If they do not install for another reason.
 pub fn python(script: &str) -> Option<Command> {
-    let scripts = root().join("tests/clients/python");
-    let requirements = scripts.join("requirements.txt");
-    let home = installed("python", &fs::read_to_string(&requirements).unwrap(), |home| {
-        venv(home)?;
-        run(pip(home).args(["install", "--requirement"]).arg(&requirements))
-    })?;
-    let mut python = Command::new(home.join("venv/bin/python"));
-    python.arg(scripts.join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
-    Some(without_proxies(python))
+    python_of("python", script)
 }
 
 /// Python with the `mcp` package and a script of it; nothing (said loudly) where the registry cannot be reached.
@@ -27,9 +19,14 @@ pub fn python(script: &str) -> Option<Command> {
 /// # Panics
 /// If it does not install for another reason.
 pub fn mcp(script: &str) -> Option<Command> {
-    let scripts = root().join("tests/clients/mcp");
+    python_of("mcp", script)
+}
+
+/// Python with what a folder of scripts requires.
+fn python_of(folder: &str, script: &str) -> Option<Command> {
+    let scripts = root().join("tests/clients").join(folder);
     let requirements = scripts.join("requirements.txt");
-    let home = installed("mcp", &fs::read_to_string(&requirements).unwrap(), |home| {
+    let home = installed(folder, &fs::read_to_string(&requirements).unwrap(), |home| {
         venv(home)?;
         run(pip(home).args(["install", "--requirement"]).arg(&requirements))
     })?;

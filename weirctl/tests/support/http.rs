@@ -18,6 +18,20 @@ pub fn post(at: SocketAddr, path: &str, headers: &[(&str, &str)], body: &Value) 
     (answer.status().as_u16(), answer.body_mut().read_to_vec().unwrap())
 }
 
+/// Gets a path and gives status and body.
+///
+/// # Panics
+/// If nobody answers.
+pub fn get(at: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (u16, Vec<u8>) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let mut request = agent.get(format!("http://{at}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = request.call().unwrap_or_else(|error| panic!("{path}: {error}"));
+    (answer.status().as_u16(), answer.body_mut().read_to_vec().unwrap())
+}
+
 /// A streamed OpenAI chat call.
 pub fn chat(model: &str) -> Value {
     json!({"model": model, "stream": true, "stream_options": {"include_usage": true},
