@@ -24,7 +24,13 @@ fn head(more: &[(&str, &str)]) -> Headers {
 }
 
 fn set_up(vm: &Vm, audit: Value) {
-    assert!(vm.configure(json!({"audit": audit, "identity": {"run": [{"header": "x-run"}]}}).to_string()));
+    assert!(
+        vm.configure(
+            json!({"audit": audit, "identity": {"run": [{"header": "x-run"}]}
+        , "prices": [{"models": ["m*"], "per_million": {"input": "0.5", "output": "2"}}]})
+            .to_string()
+        )
+    );
 }
 
 /// How a call goes.
@@ -103,6 +109,9 @@ fn trailers_go_to_those_who_take_them() {
                 assert_eq!((told("x-weir-ended").is_some(), told("x-weir-usage")), (expected, usage), "{protocol}");
                 if expected {
                     assert_eq!(told("x-weir-ended").as_deref(), record["ended"].as_str());
+                    // 9 tokens of 500 nano-dollars, one of 2,000.
+                    assert_eq!(told("x-weir-cost").as_deref(), Some("6500"));
+                    assert_eq!(record["cost"]["total"], 6500);
                     assert!(told("x-weir-ttft-ms").is_some());
                 }
                 assert_eq!(left.response_body, EVENTS.as_bytes(), "no byte of the body is another");

@@ -17,7 +17,7 @@ pub struct Audit {
     /// `x-weir-retry`. Default false.
     pub headers: bool,
     /// Every answer with a body says at its end what is known then, in HTTP trailers: `x-weir-ended`, `x-weir-usage`,
-    /// `x-weir-ttft-ms`. Over HTTP/1.1 they need Envoy's `enable_trailers` and a client that asks
+    /// `x-weir-cost`, `x-weir-ttft-ms`. Over HTTP/1.1 they need Envoy's `enable_trailers` and a client that asks
     /// for them (`TE: trailers`). Default false.
     pub trailers: bool,
     /// Puts the same behind the last event of a stream, as an SSE comment, for APIs whose SDKs take one: OpenAI's,

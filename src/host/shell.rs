@@ -413,7 +413,7 @@ impl Exchange {
             && stream.tells_end()
             && let Ok(worker) = self.plugin.worker.try_borrow()
         {
-            let told = stream.told_at_end(&worker.estimator, &HostProperties);
+            let told = stream.told_at_end(&worker.estimator, &HostProperties, began);
             for (name, value) in told.trailers {
                 abi::add_header(Map::ResponseTrailers, name, value.as_bytes());
             }

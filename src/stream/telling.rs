@@ -9,8 +9,9 @@ use crate::policies::limits::Limiter;
 use crate::policies::limits::headers::Header;
 use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Usage, UsageSource};
+use crate::signals::cost::Taken;
 use crate::signals::estimate::Estimator;
-use crate::units::Span;
+use crate::units::{Nanos, Span};
 use crate::wire::seams::Framing;
 
 /// The longest value, in bytes: an ARN of a model has 120.
@@ -43,6 +44,8 @@ struct Known {
     ended: Ended,
     usage: Usage,
     first_token: Option<Span>,
+    /// In nano-dollars.
+    cost: Option<u64>,
 }
 
 impl Stream {
@@ -112,8 +115,8 @@ impl Stream {
     }
 
     /// What is told at the end of the answer's body; nothing is settled by it.
-    pub fn told_at_end(&self, estimator: &Estimator, properties: &dyn Properties) -> Told {
-        let Some(Known { ended, usage, first_token }) = self.known(estimator, properties) else {
+    pub fn told_at_end(&self, estimator: &Estimator, properties: &dyn Properties, now: Nanos) -> Told {
+        let Some(Known { ended, usage, first_token, cost }) = self.known(estimator, properties, now) else {
             return Told::default();
         };
         let counts = [
@@ -138,13 +141,14 @@ impl Stream {
             if !usage.is_empty() {
                 told.trailers.push(("x-weir-usage", usage.join(",")));
             }
+            told.trailers.extend(cost.map(|cost| ("x-weir-cost", cost.to_string())));
             told.trailers.extend(first_token.map(|span| ("x-weir-ttft-ms", span.round_ms().to_string())));
         }
         told
     }
 
     /// What is known at the answer's end, as the record will say it.
-    fn known(&self, estimator: &Estimator, properties: &dyn Properties) -> Option<Known> {
+    fn known(&self, estimator: &Estimator, properties: &dyn Properties, now: Nanos) -> Option<Known> {
         let answer = self.answer.as_ref()?;
         let status = Some(answer.status).filter(|status| *status > 0);
         let success = answer.status < 400;
@@ -168,7 +172,14 @@ impl Stream {
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let usage = self.counted(estimator, reported, bytes, (success, ended == Ended::Complete), model);
         let stream = body.is_some_and(|body| body.is_stream());
-        Some(Known { ended, usage, first_token: self.timing.first_token().filter(|_| stream) })
+        let taken = Taken {
+            usage: &usage,
+            tier: facts.and_then(|facts| facts.service_tier.as_deref()),
+            answered: success,
+            time: reached.then(|| self.timing.total(now)),
+        };
+        let cost = self.cost(facts.and_then(|facts| facts.model.as_deref()), &taken, None).map(|cost| cost.total);
+        Some(Known { ended, usage, first_token: self.timing.first_token().filter(|_| stream), cost })
     }
 
     /// Whether the client has just got the end of an event.
