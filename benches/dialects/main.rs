@@ -110,7 +110,7 @@ impl<'a> Case<'a> {
         let mut clock = (0..).step_by(1_000_000).map(Nanos);
         let mut now = || clock.next().unwrap_or_default();
         headers(&self.request(), |head| {
-            stream.request_head(head, false, &Nothing, now());
+            stream.request_head(head, false, &Upstream, now());
         });
         stream.request_body(self.answer.request.as_bytes(), true, now());
         headers(&self.response(), |head| stream.response_head(head, false, now()));
@@ -120,17 +120,17 @@ impl<'a> Case<'a> {
             }
         });
         stream.response_body(&[], true, now());
-        check(self.answer.name, &json_of(&stream.done(worker, &Nothing, &Nowhere, now()).record));
+        check(self.answer.name, &json_of(&stream.done(worker, &Upstream, &Nowhere, now()).record));
         took
     }
 }
 
-/// A proxy that knows nothing.
-struct Nothing;
+/// A proxy that knows nothing but that an upstream was there: a call without one was refused, and has nothing to read.
+struct Upstream;
 
-impl Properties for Nothing {
-    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
-        None
+impl Properties for Upstream {
+    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
+        (path == ["upstream", "address"]).then(|| b"192.0.2.1:443".to_vec())
     }
 }
 

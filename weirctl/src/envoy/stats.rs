@@ -83,6 +83,14 @@ mod tests {
     }
 
     #[test]
+    fn bounds_of_buckets_grow_from_above_zero() {
+        for (name, buckets) in histograms() {
+            assert!(buckets.first().is_some_and(|first| *first > 0), "{name}: Envoy would not start");
+            assert!(buckets.is_sorted_by(|a, b| a < b), "{name}");
+        }
+    }
+
+    #[test]
     fn every_label_that_a_metric_has_is_a_tag_once() {
         let mut labels = labels();
         for (own, _) in METRICS.iter().filter_map(|m| m.own) {
