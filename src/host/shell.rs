@@ -128,7 +128,7 @@ struct Plugin {
 impl Plugin {
     fn new(config: Config) -> Self {
         let meter = RefCell::new(Meter::new(&config));
-        let key = config.audit.chain.as_ref().and_then(Key::of);
+        let key = config.audit.chain.as_ref().map(Key::of);
         let worker = Worker::new(config);
         let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
         let runs = RunMeter::new(&worker.config, worker.kinds.words());

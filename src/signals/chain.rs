@@ -9,10 +9,8 @@
 //! zero bytes. So the bytes of a record as they were published are what counts, and whoever reads a log needs no notion of
 //! JSON that is equal.
 
-use hmac::{Hmac, KeyInit, Mac as _};
-use sha2::Sha256;
-
 use crate::config::audit;
+use crate::mac;
 
 /// What a record's MAC begins with.
 pub const MAC_FIELD: &str = "\"mac\":\"";
@@ -26,7 +24,7 @@ pub const FIRST: Mac = [0; 32];
 /// A key, ready to sign, and its name.
 #[derive(Clone)]
 pub struct Key {
-    keyed: Hmac<Sha256>,
+    keyed: mac::Mac,
     id: String,
 }
 
@@ -37,22 +35,19 @@ impl std::fmt::Debug for Key {
 }
 
 impl Key {
-    /// A key of these bytes. (HMAC takes any number of them; nothing is what its crate could say and never does.)
-    pub fn new(bytes: &[u8], id: &str) -> Option<Self> {
-        Some(Self { keyed: Hmac::new_from_slice(bytes).ok()?, id: id.to_owned() })
+    /// A key of these bytes.
+    pub fn new(bytes: &[u8], id: &str) -> Self {
+        Self { keyed: mac::Mac::new(bytes), id: id.to_owned() }
     }
 
     /// The key of a config.
-    pub fn of(chain: &audit::Chain) -> Option<Self> {
+    pub fn of(chain: &audit::Chain) -> Self {
         Self::new(chain.key.as_bytes(), chain.key_id.as_str())
     }
 
     /// The MAC of a record's signed text behind the record with the MAC `before`.
     pub fn mac(&self, before: &Mac, text: &[u8]) -> Mac {
-        let mut keyed = self.keyed.clone();
-        keyed.update(before);
-        keyed.update(text);
-        keyed.finalize().into_bytes().into()
+        self.keyed.of(&[before, text])
     }
 }
 

@@ -23,7 +23,7 @@ const FORMS: [(&str, Form); 4] = [
 
 /// The records of two workers as one log has them: alternating.
 fn records(each: u64) -> Vec<String> {
-    let key = Key::new(KEY.as_bytes(), "default").unwrap();
+    let key = Key::new(KEY.as_bytes(), "default");
     let mut chains = [Chain::new(1), Chain::new(2)];
     let mut out = Vec::new();
     for n in 0..each {

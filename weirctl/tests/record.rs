@@ -131,7 +131,7 @@ fn documented(page: &str) -> BTreeSet<String> {
 #[test]
 fn every_key_is_documented_and_every_documented_key_is_there() {
     let mut sealed = full().to_json();
-    Chain::new(1).seal(&mut sealed, &Key::new(b"key", "x").unwrap());
+    Chain::new(1).seal(&mut sealed, &Key::new(b"key", "x"));
     let record: Value = serde_json::from_str(&sealed).unwrap();
     let mut keys = BTreeSet::new();
     paths("", &record, &mut keys);
