@@ -394,6 +394,7 @@ impl Stream {
             status,
             reached,
             attempts: upstream.attempts.unwrap_or(0),
+            tool_failed: ran.runs.iter().any(|run| run.outcome != "ok"),
             waste,
             usage: &usage,
             model: model.as_deref(),

@@ -99,3 +99,17 @@ fn a_store_that_fails_breaks_no_call() {
         }
     }
 }
+
+#[test]
+fn a_tool_call_that_comes_again_after_an_error_in_a_200_is_a_retry_and_after_a_result_is_none() {
+    let config = r#"{"tools":{},"retries":{"sources":["body"]},"identity":{"run":[{"header":"x-run"}]}}"#;
+    let error = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[],"isError":true}}"#;
+    for (first, attempt) in [(error, json!(2)), (RESULT, json!(null))] {
+        vm(|vm| {
+            assert!(vm.configure(config), "{:?}", vm.logged());
+            exchange(vm, "/mcp", CALL, ("200", first), 1000);
+            let again = exchange(vm, "/mcp", CALL, ("200", RESULT), 1000);
+            assert_eq!(record(&again)["retry"]["attempt"], attempt, "{first}");
+        });
+    }
+}

@@ -93,6 +93,8 @@ pub(super) struct Ending<'a> {
     pub reached: bool,
     /// Envoy's own attempts.
     pub attempts: u64,
+    /// It ran a tool that did not do what it was to, whatever the status says.
+    pub tool_failed: bool,
     /// Why it bought nothing, if it did not.
     pub waste: Option<Waste>,
     pub usage: &'a Usage,
@@ -425,10 +427,10 @@ impl Stream {
         if !retrying.on {
             return None;
         }
-        let Ending { ended, status, reached, attempts, waste, usage, model } = *ending;
+        let Ending { ended, status, reached, attempts, waste, tool_failed, usage, model } = *ending;
         let here = self.is_refused();
         let sent = reached && !here;
-        let fine = ended == Ended::Complete;
+        let fine = ended == Ended::Complete && !tool_failed;
         // Where a limit cuts, nothing is wrong with the upstream.
         let failed = !fine && !here && !self.is_cut();
         let error = status.filter(|status| *status >= 400);
