@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{audit, check, corpus, demo, limits, replay, run, schema, serve};
+use crate::{audit, check, corpus, demo, limits, prices, replay, run, schema, serve};
 
 /// Times and counts LLM calls in a stock Envoy.
 #[derive(Debug, Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Replay(replay::Args),
     /// What a limit would have done to recorded traffic: refused, held, used, and by how much it was exceeded.
     Limits(limits::Arguments),
+    /// Makes the config's `prices` from LiteLLM's price file, for models by name or those that access logs name.
+    Prices(prices::Arguments),
     /// Whether the chained records of access logs are all there, and as they were written.
     Audit(audit::Arguments),
     /// Serves the embedded LLM upstream alone, for tests of clients.
@@ -52,6 +54,7 @@ impl Cli {
             Command::Corpus(arguments) => corpus::run(&arguments).map(code),
             Command::Replay(arguments) => replay::run(&arguments).map(|()| ExitCode::SUCCESS),
             Command::Limits(arguments) => limits::run(&arguments).map(|()| ExitCode::SUCCESS),
+            Command::Prices(arguments) => prices::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
             Command::Upstream(arguments) => serve::run(arguments),
         }

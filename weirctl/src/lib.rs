@@ -10,6 +10,7 @@ pub mod envoy;
 pub mod limits;
 pub mod paths;
 pub mod play;
+pub mod prices;
 pub mod prometheus;
 pub mod replay;
 pub mod run;
