@@ -15,6 +15,7 @@ const USAGE: Tree = obj! { Usage;
     "cacheReadInputTokenCount" => leaf!(CacheRead),
     "cacheWriteInputTokens" => leaf!(CacheWrite),
     "cacheWriteInputTokenCount" => leaf!(CacheWrite),
+    "cacheDetails" => list!(obj! { CacheWriteHour; "ttl" => leaf!(LineKind), "inputTokens" => leaf!(LineTokens) }),
     // Invoke: Anthropic's and OpenAI's spellings.
     "input_tokens" => leaf!(Input),
     "output_tokens" => leaf!(Output),

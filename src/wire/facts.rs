@@ -75,6 +75,7 @@ struct Event {
     /// Items that are calls for the client to run.
     items: Vec<Tool>,
     part: Part,
+    line: Line,
     usage_only: UsageOnly,
 }
 
@@ -100,6 +101,14 @@ struct Tool {
 struct Part {
     text: u64,
     thought: bool,
+}
+
+/// A line of a breakdown of tokens.
+#[derive(Debug, Default)]
+struct Line {
+    /// It is of the kind that is counted apart.
+    apart: bool,
+    tokens: Option<u64>,
 }
 
 /// Whether an event is nothing but a usage report with an empty list of choices.
@@ -268,6 +277,7 @@ impl Facts {
             Field::CacheWrite => &mut self.usage.cache_write,
             Field::CacheWriteHour => &mut self.usage.cache_write_1h,
             Field::AudioInput => &mut self.usage.input_audio,
+            Field::AudioCached => &mut self.usage.cached_audio,
             Field::AudioOutput => &mut self.usage.output_audio,
             Field::ReasoningTokens => &mut self.usage.reasoning,
             Field::ToolPrompt => &mut self.usage.tool_prompt,
@@ -383,6 +393,13 @@ impl Visitor<Field> for Facts {
                     self.event.items.push(tool);
                 }
             }
+            // Its two members come in any order.
+            Field::AudioInput | Field::AudioCached | Field::AudioOutput | Field::CacheWriteHour => {
+                let line = std::mem::take(&mut self.event.line);
+                if let Some(slot) = self.usage_slot(means).filter(|_| line.apart) {
+                    *slot = line.tokens;
+                }
+            }
             Field::Message => {
                 if let Some(rpc) = &mut self.rpc {
                     rpc.close(means);
@@ -417,6 +434,12 @@ impl Visitor<Field> for Facts {
                     self.service_tier = Some(cut(text));
                 }
             }
+            // Vertex's modality is a number where the client asks for enums as such.
+            Field::LineKind => {
+                self.event.line.apart =
+                    matches!(value, Scalar::Text(b"AUDIO" | b"audio" | b"1h", _) | Scalar::Number(b"4"));
+            }
+            Field::LineTokens => self.event.line.tokens = value.count(),
             Field::EventType => {
                 if let Scalar::Text(name, _) = value {
                     self.event_type(name);

@@ -106,12 +106,18 @@ pub enum Field {
     CacheRead,
     /// Tokens written to a cache.
     CacheWrite,
-    /// As many of those as were written to stay for an hour.
+    /// As many of those as were written to stay for an hour: a number, or a [`Field::LineKind`] with its number.
     CacheWriteHour,
-    /// Input tokens that are sound.
+    /// Input tokens that are sound: the same.
     AudioInput,
+    /// As many of those as were read from a cache.
+    AudioCached,
     /// Output tokens that are sound.
     AudioOutput,
+    /// What a line of a breakdown counts: a modality, a time to live.
+    LineKind,
+    /// How many tokens it counts.
+    LineTokens,
     /// Reasoning tokens.
     ReasoningTokens,
     /// Prompt tokens of tools that the provider ran (Gemini).
@@ -169,8 +175,8 @@ pub enum Unit {
 impl Meaning for Field {
     fn wants_text(self) -> bool {
         use Field::{
-            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, Model, RpcAskedAs,
-            RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier, ToolId, ToolName, ToolType,
+            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, LineKind, Model,
+            RpcAskedAs, RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier, ToolId, ToolName, ToolType,
         };
         matches!(
             self,
@@ -178,6 +184,7 @@ impl Meaning for Field {
                 | Id
                 | Fingerprint
                 | ServiceTier
+                | LineKind
                 | EventType
                 | Finish
                 | Blocked

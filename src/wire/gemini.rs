@@ -5,6 +5,17 @@ use crate::wire::field::Field::*;
 
 const ERROR: Tree = obj! { Error; "status" => leaf!(ErrorType), "code" => leaf!(ErrorCode) };
 
+/// Tokens of one modality; those of sound have a price of their own.
+macro_rules! modality {
+    ($sound:expr) => {
+        obj! { $sound;
+            "modality" => leaf!(LineKind),
+            "tokenCount" => leaf!(LineTokens),
+            "tokens" => leaf!(LineTokens),
+        }
+    };
+}
+
 const ANSWER: Tree = Tree {
     means: None,
     keys: &[
@@ -40,6 +51,11 @@ const ANSWER: Tree = Tree {
                 "thoughtsTokenCount" => leaf!(ReasoningTokens),
                 "cachedContentTokenCount" => leaf!(CacheRead),
                 "totalTokenCount" => leaf!(Total),
+                "promptTokensDetails" => list!(modality!(AudioInput)),
+                "cacheTokensDetails" => list!(modality!(AudioCached)),
+                "candidatesTokensDetails" => list!(modality!(AudioOutput)),
+                "serviceTier" => leaf!(ServiceTier),
+                "trafficType" => leaf!(ServiceTier),
             },
         ),
         ("error", ERROR),
@@ -60,6 +76,9 @@ const INTERACTION_USAGE: Tree = obj! { Usage;
     "total_thought_tokens" => leaf!(ReasoningTokens),
     "total_cached_tokens" => leaf!(CacheRead),
     "total_tokens" => leaf!(Total),
+    "input_tokens_by_modality" => list!(modality!(AudioInput)),
+    "cached_tokens_by_modality" => list!(modality!(AudioCached)),
+    "output_tokens_by_modality" => list!(modality!(AudioOutput)),
 };
 
 /// One step of an interaction: a thought, an output, a call.

@@ -20,6 +20,8 @@ pub struct RawUsage {
     pub cache_write_1h: Option<u64>,
     /// As [`Field::AudioInput`].
     pub input_audio: Option<u64>,
+    /// As [`Field::AudioCached`].
+    pub cached_audio: Option<u64>,
     /// As [`Field::AudioOutput`].
     pub output_audio: Option<u64>,
     /// As [`Field::ReasoningTokens`].
@@ -32,7 +34,7 @@ pub struct RawUsage {
 /// reasoning. `meter` and `headers` stand in, in this order, for what the answer itself leaves out.
 pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Option<Usage> {
     let RawUsage { input, output, total, cache_read, cache_write, reasoning, tool_prompt, .. } = raw;
-    let RawUsage { cache_write_1h, input_audio, output_audio, .. } = raw;
+    let RawUsage { cache_write_1h, input_audio, cached_audio, output_audio, .. } = raw;
     let plus = |a: Option<u64>, b: Option<u64>| match (a, b) {
         (Some(a), Some(b)) => Some(a.saturating_add(b)),
         (a, b) => a.or(b),
@@ -56,7 +58,8 @@ pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Op
         cache_write,
         cache_write_1h,
         reasoning,
-        input_audio,
+        // Cached sound is cached input, and paid as such.
+        input_audio: input_audio.map(|all| all.saturating_sub(cached_audio.unwrap_or(0))),
         output_audio,
         total: total.or_else(both),
     })

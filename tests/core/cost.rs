@@ -305,14 +305,41 @@ fn the_record_says_what_a_call_cost() {
 fn caches_that_stay_an_hour_and_sound_are_told_apart() {
     let anthropic = r#"{"id":"m1","type":"message","model":"c","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","usage":{"input_tokens":10,"cache_creation_input_tokens":300,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200},"output_tokens":5,"service_tier":"standard"}}"#;
     let openai = r#"{"id":"c1","model":"m","service_tier":"flex","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":90,"completion_tokens":80,"prompt_tokens_details":{"audio_tokens":40},"completion_tokens_details":{"audio_tokens":50}}}"#;
+    let gemini = |kind: &str, tiers: &str| {
+        format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"Hi"}}]}},"finishReason":"STOP"}}],"usageMetadata":{{"promptTokenCount":90,"cachedContentTokenCount":30,"candidatesTokenCount":80,"promptTokensDetails":[{{"modality":"TEXT","tokenCount":50}},{{"tokenCount":40,"modality":{kind}}}],"cacheTokensDetails":[{{"modality":{kind},"tokenCount":15}},{{"modality":"TEXT","tokenCount":15}}],"candidatesTokensDetails":[{{"modality":{kind},"tokenCount":50}},{{"modality":"TEXT","tokenCount":30}}],{tiers}}},"modelVersion":"m"}}"#
+        )
+    };
+    let (gemini, vertex) =
+        (gemini("\"AUDIO\"", r#""serviceTier":"standard""#), gemini("4", r#""trafficType":"ON_DEMAND_PRIORITY""#));
+    let video = gemini.replace("AUDIO", "VIDEO");
+    let interaction = r#"{"event_type":"interaction.completed","interaction":{"id":"i","model":"m","status":"completed","usage":{"total_input_tokens":11,"input_tokens_by_modality":[{"modality":"audio","tokens":9},{"modality":"text","tokens":2}],"total_output_tokens":5}}}"#;
+    let bedrock = |details: &str| {
+        format!(
+            r#"{{"output":{{"message":{{"content":[{{"text":"Hi"}}]}}}},"stopReason":"end_turn","serviceTier":{{"type":"flex"}},"usage":{{"cacheDetails":[{details}],"cacheWriteInputTokens":300,"inputTokens":10,"outputTokens":5}}}}"#
+        )
+    };
+    let hour = bedrock(r#"{"inputTokens":200,"ttl":"1h"},{"ttl":"5m","inputTokens":100}"#);
+    let minutes = bedrock(r#"{"inputTokens":300,"ttl":"5m"}"#);
     let json = vec![("content-type", "application/json")];
+    let (generate, converse) = ("/v1beta/models/m:generateContent", "/model/m/converse");
+    let tier = |tier: &str| json!(tier);
+    let (some, none) = (|count: u64| json!(count), Value::Null);
     for (path, answer, key, wanted, tier) in [
-        ("/v1/messages", anthropic, "cache_write_1h", 200, "standard"),
-        ("/v1/chat/completions", openai, "input_audio", 40, "flex"),
-        ("/v1/chat/completions", openai, "output_audio", 50, "flex"),
+        ("/v1/messages", anthropic, "cache_write_1h", some(200), tier("standard")),
+        ("/v1/chat/completions", openai, "input_audio", some(40), tier("flex")),
+        ("/v1/chat/completions", openai, "output_audio", some(50), tier("flex")),
+        (generate, &gemini, "input_audio", some(25), tier("standard")),
+        (generate, &gemini, "output_audio", some(50), tier("standard")),
+        (generate, &vertex, "input_audio", some(25), tier("ON_DEMAND_PRIORITY")),
+        (generate, &video, "input_audio", none.clone(), tier("standard")),
+        ("/v1beta/interactions", interaction, "input_audio", some(9), none.clone()),
+        (converse, &hour, "cache_write_1h", some(200), tier("flex")),
+        (converse, &hour, "cache_write", some(300), tier("flex")),
+        (converse, &minutes, "cache_write_1h", none.clone(), tier("flex")),
     ] {
         let facts =
             Call { path, response_headers: json.clone(), ..Call::default() }.answered([answer.as_bytes()]).facts();
-        assert_eq!((&facts["usage"][key], &facts["service_tier"]), (&json!(wanted), &json!(tier)), "{facts}");
+        assert_eq!((&facts["usage"][key], &facts["service_tier"]), (&wanted, &tier), "{answer}: {facts}");
     }
 }
