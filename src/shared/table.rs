@@ -42,6 +42,17 @@ impl From<Broken> for NoEntry {
     }
 }
 
+/// What was found in a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// An entry that could be used.
+    Used,
+    /// Only what others use.
+    Other,
+    /// It was never used.
+    Blank,
+}
+
 /// What an entry is used for.
 pub struct Use<'a> {
     /// Whether an entry has run out and equals an absent one (all zeros).
@@ -75,34 +86,57 @@ impl Table {
         let hash = hash.max(1);
         let mut using = using;
         // Its own entry comes before a free one, which may have come free after the key took another place.
-        let own_first = (self.places > 1).then_some(true);
-        for own in own_first.into_iter().chain([false]) {
-            for place in 0..self.places {
-                if self.at(store, (hash, place, own), events, &mut using)? {
-                    return Ok(());
-                }
+        if self.places > 1 && self.own(store, hash, events, &mut *using.change)? {
+            return Ok(());
+        }
+        for place in 0..self.places {
+            if self.at(store, (hash, place, false), events, &mut using)? == At::Used {
+                return Ok(());
             }
         }
         events.full = events.full.saturating_add(1);
         Err(NoEntry::Full)
     }
 
-    /// Uses the entry of a key in one of its sets; false if it is not there and, unless only its own will do, none is free.
+    /// Uses the entry of a key if it has one; gives whether it has.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub fn own(
+        &self,
+        store: &dyn Store,
+        hash: u64,
+        events: &mut Events,
+        change: &mut dyn FnMut(&mut [u8]) -> Change,
+    ) -> Result<bool, Broken> {
+        let mut using = Use { free: &|_| false, change };
+        for place in 0..self.places {
+            match self.at(store, (hash.max(1), place, true), events, &mut using)? {
+                At::Used => return Ok(true),
+                At::Other => {}
+                // Nothing is ever as it was before its first use: the key would have taken this place, and no later one.
+                At::Blank => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Uses the entry of a key in one of its sets, if it is there or, unless only its own will do, another is free.
     fn at(
         &self,
         store: &dyn Store,
         (hash, place, own): (u64, u32, bool),
         events: &mut Events,
         using: &mut Use<'_>,
-    ) -> Result<bool, Broken> {
-        let (mut used, mut taken_over) = (false, false);
+    ) -> Result<At, Broken> {
+        let (mut found, mut taken_over) = (At::Other, false);
         let size = self.ways.saturating_mul(self.entry + HASH);
         update(store, &self.key(hash, place), size, events, &mut |set| {
-            (used, taken_over) = (false, false);
-            let free: &dyn Fn(&[u8]) -> bool = if own { &|_| false } else { using.free };
-            let Some((entry, fresh)) = self.find(set, hash, free, own) else { return Change::Keep };
+            let blank = set.first_chunk() == Some(&[0; HASH]);
+            (found, taken_over) = (if blank { At::Blank } else { At::Other }, false);
+            let Some((entry, fresh)) = self.find(set, hash, using.free, own) else { return Change::Keep };
             let Some((owner, entry)) = entry.split_first_chunk_mut::<HASH>() else { return Change::Keep };
-            used = true;
+            found = At::Used;
             if fresh {
                 taken_over = *owner != [0; HASH] && *owner != hash.to_le_bytes();
                 *owner = hash.to_le_bytes();
@@ -113,7 +147,7 @@ impl Table {
             change
         })?;
         events.taken_over = events.taken_over.saturating_add(taken_over.into());
-        Ok(used)
+        Ok(found)
     }
 
     fn key(&self, hash: u64, place: u32) -> String {

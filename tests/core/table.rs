@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use weir::shared::table::{NoEntry, Table, Use};
-use weir::shared::{Change, Events, Store};
+use weir::shared::{Broken, Change, Events, Put, Store};
 
 use super::memory::Memory;
 
@@ -145,4 +145,37 @@ fn values_of_another_size_begin_anew() {
     store.set("t.a", b"junk", 0);
     assert_eq!(count(&table, &store, 1, 0, 10, &mut seen), Ok(1));
     assert_eq!(store.size(), (1, table.max_bytes()));
+}
+
+/// Counts what is read.
+struct Reads<'a>(&'a Memory, Cell<u32>);
+
+impl Store for Reads<'_> {
+    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Broken> {
+        self.1.set(self.1.get() + 1);
+        self.0.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8], cas: u32) -> Put {
+        self.0.set(key, value, cas)
+    }
+}
+
+#[test]
+fn who_looks_for_a_key_that_is_not_there_reads_on_only_where_something_ever_was() {
+    let (table, store, mut seen) = (Table::of_large("t", 4096, ENTRY), Memory::default(), Events::default());
+    let reads = Reads(&store, Cell::new(0));
+    let mut look = |key: u64| {
+        let before = reads.1.get();
+        let found = table.own(&reads, key, &mut Events::default(), &mut |_| Change::Keep).unwrap();
+        (found, reads.1.get() - before)
+    };
+    assert_eq!(look(scattered(0)), (false, 1), "an empty table");
+    let placed: Vec<u64> =
+        (0..2048).map(scattered).filter(|key| count(&table, &store, *key, 0, 10, &mut seen).is_ok()).collect();
+    assert!(placed.iter().all(|key| look(*key).0), "each is found wherever it had to go");
+    let absent: Vec<_> = (10_000..14_000).map(|n| look(scattered(n))).collect();
+    assert!(absent.iter().all(|(found, reads)| !found && *reads <= 8));
+    let mean = f64::from(absent.iter().map(|(_, reads)| reads).sum::<u32>()) / absent.len() as f64;
+    assert!((1.9..2.1).contains(&mean), "half of the places were ever used: {mean} reads");
 }
