@@ -17,6 +17,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::Serialize;
 
+pub use read::Json;
+
 use audit::Audit;
 use kinds::KindRule;
 use limits::{Admission, Limit};

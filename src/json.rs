@@ -96,8 +96,9 @@ pub trait Visitor<M> {
     fn skipped(&mut self, span: (usize, usize), number: bool) {
         let _ = (span, number);
     }
-    /// Whether it wants the pieces of values that may be captured.
-    fn captures(&self) -> bool {
+    /// Whether it wants the pieces of values of this meaning, which may be captured.
+    fn captures(&self, means: M) -> bool {
+        let _ = means;
         false
     }
     /// A piece of such a value: of a string's text, without its escapes; of an object or array that has no named members, as
@@ -346,7 +347,7 @@ impl<M: Meaning> Reader<M> {
             if let Some(means) = node.and_then(|n| n.means) {
                 visitor.open(means, at);
                 visitor.close(means, at);
-                if means.captured() && visitor.captures() {
+                if means.captured() && visitor.captures(means) {
                     visitor.piece(means, if array { b"[" } else { b"{" });
                     self.captured = Some(means);
                 }
@@ -418,7 +419,7 @@ impl<M: Meaning> Reader<M> {
     fn string_ended(&mut self, whole: Option<&[u8]>, span: Option<(usize, usize)>, visitor: &mut dyn Visitor<M>) {
         match (self.next.and_then(|n| n.means), span) {
             (Some(means), _) => {
-                if let Some(text) = whole.filter(|t| !t.is_empty() && means.captured() && visitor.captures()) {
+                if let Some(text) = whole.filter(|t| !t.is_empty() && means.captured() && visitor.captures(means)) {
                     visitor.piece(means, text);
                 }
                 let text = if means.wants_text() { whole.unwrap_or(self.text.get()) } else { &[] };
@@ -434,7 +435,7 @@ impl<M: Meaning> Reader<M> {
     #[inline(never)]
     fn in_string(&mut self, rest: &[u8], visitor: &mut dyn Visitor<M>) -> usize {
         let means = self.next.and_then(|n| n.means).filter(|_| self.state != State::InName);
-        let captured = means.filter(|m| m.captured() && visitor.captures());
+        let captured = means.filter(|m| m.captured() && visitor.captures(*m));
         let wanted = self.state == State::InName || captured.is_some() || means.is_some_and(|m| m.wants_text());
         let Some(&b) = rest.first() else { return 0 };
         if self.escape != Escape::None {

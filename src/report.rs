@@ -255,7 +255,7 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
             add(Id::PlanAdherence.into(), percent.into());
         }
         store.add(events);
-        if let Some(declared) = declared {
+        for declared in declared {
             add(Series { id: Id::Plans, value: declared as u8 }, 1);
         }
     }

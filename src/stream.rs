@@ -8,6 +8,7 @@
 mod accounting;
 mod admission;
 mod costing;
+mod declaring;
 mod planning;
 mod retrying;
 mod telling;
@@ -240,6 +241,9 @@ impl Stream {
         let mut body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
         if let Some(body) = &mut body {
             self.tool_answer(body);
+            if status < 400 {
+                self.plan_reads(body);
+            }
         }
         if let Inject::Done(hide) = &mut self.inject
             && body_head.content_encoding.is_empty()
@@ -366,6 +370,9 @@ impl Stream {
         };
         let ended = if self.is_cut() { Ended::Truncated } else { how_it_ended(&end) };
 
+        if ended == Ended::Complete {
+            self.plan_answered(&calls, facts.said.take());
+        }
         let asked_for = self.tools_asked_for(calls, &mut worker.tools, store, now);
         let ran = self.tools_ran((ended, status), &mut worker.tools, properties, store, now);
         unread.add(ran.unread);

@@ -13,6 +13,7 @@ pub mod progress;
 pub mod refusal;
 pub mod request;
 pub mod rpc;
+pub mod said;
 pub mod seams;
 pub mod shape;
 pub mod sse;

@@ -26,11 +26,12 @@ mod prices;
 mod retry;
 mod tools;
 mod trail;
+mod tree;
 
-use std::fmt::{Formatter, Result as Formatted, Write};
 use std::num::{NonZeroU32, NonZeroU64};
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+pub use tree::Json;
+use tree::Path;
 
 use super::{
     ApiKeyHash, Config, EventCap, FilterState, HeaderName, Identity, JwtClaim, LabelBounds, Match, Objective, Read,
@@ -44,146 +45,9 @@ use super::{
 pub(super) fn config(text: &[u8]) -> Result<Config, String> {
     let mut path = Path::default();
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let tree = Tree(&mut path).deserialize(&mut reader).map_err(|e| path.before(&e.to_string()))?;
+    let tree = Json::read(&mut reader, &mut path).map_err(|e| path.before(&e.to_string()))?;
     reader.end().map_err(|e| Path::default().before(&e.to_string()))?;
     Config::read(&tree, &mut path).map_err(|reason| path.before(&reason))
-}
-
-/// Where in the text we are: `slo[0].match`. An error leaves it standing.
-#[derive(Default)]
-struct Path(String);
-
-impl Path {
-    /// Steps into a key's value. Gives where to step back to.
-    fn key(&mut self, key: &str) -> usize {
-        let back = self.0.len();
-        if back > 0 {
-            self.0.push('.');
-        }
-        self.0.push_str(key);
-        back
-    }
-
-    /// Steps into an element. Gives where to step back to.
-    fn element(&mut self, index: usize) -> usize {
-        let back = self.0.len();
-        let _ = write!(self.0, "[{index}]");
-        back
-    }
-
-    fn back(&mut self, to: usize) {
-        self.0.truncate(to);
-    }
-
-    fn before(&self, reason: &str) -> String {
-        let path = if self.0.is_empty() { "." } else { &self.0 };
-        format!("{path}: {reason}")
-    }
-}
-
-/// A JSON value. Keys keep their order, and one that stands there twice is there twice.
-enum Json {
-    Null,
-    Bool(bool),
-    Whole(u64),
-    Negative(i64),
-    Fraction(f64),
-    Text(String),
-    List(Vec<Json>),
-    Object(Vec<(String, Json)>),
-}
-
-impl Json {
-    /// What is wrong with a value that is no `expected`.
-    fn is_no(&self, expected: &str) -> String {
-        let found = match self {
-            Json::Null => "null",
-            Json::Bool(_) => "boolean",
-            Json::Whole(_) | Json::Negative(_) => "integer",
-            Json::Fraction(_) => "floating point number",
-            Json::Text(_) => "string",
-            Json::List(_) => "list",
-            Json::Object(_) => "object",
-        };
-        format!("invalid type: {found}, expected {expected}")
-    }
-
-    fn number(&self) -> Result<f64, String> {
-        Ok(match self {
-            Json::Fraction(number) => *number,
-            Json::Whole(n) => *n as f64,
-            Json::Negative(n) => *n as f64,
-            other => return Err(other.is_no("a number")),
-        })
-    }
-
-    fn whole(&self, least: u64, most: u64) -> Result<u64, String> {
-        let found: &dyn std::fmt::Display = match self {
-            Json::Whole(n) if (least..=most).contains(n) => return Ok(*n),
-            Json::Whole(n) => n,
-            Json::Negative(n) => n,
-            other => return Err(other.is_no("a whole number")),
-        };
-        let kind = if least > 0 { "nonzero whole" } else { "whole" };
-        Err(format!("invalid value: {found}, expected a {kind} number up to {most}"))
-    }
-}
-
-/// Makes the tree of what is well-formed.
-struct Tree<'p>(&'p mut Path);
-
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
-    type Value = Json;
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Json, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tree<'_> {
-    type Value = Json;
-    fn expecting(&self, f: &mut Formatter<'_>) -> Formatted {
-        f.write_str("JSON")
-    }
-    fn visit_unit<E>(self) -> Result<Json, E> {
-        Ok(Json::Null)
-    }
-    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
-        Ok(Json::Bool(value))
-    }
-    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
-        Ok(Json::Whole(value))
-    }
-    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
-        Ok(Json::Negative(value))
-    }
-    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
-        Ok(Json::Fraction(value))
-    }
-    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::Text(value.to_owned()))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Json, A::Error> {
-        let mut values = Vec::new();
-        loop {
-            let back = self.0.element(values.len());
-            let value = list.next_element_seed(Tree(self.0))?;
-            self.0.back(back);
-            match value {
-                Some(value) => values.push(value),
-                None => return Ok(Json::List(values)),
-            }
-        }
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Json, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = object.next_key::<String>()? {
-            let back = self.0.key(&key);
-            let value = object.next_value_seed(Tree(self.0))?;
-            self.0.back(back);
-            entries.push((key, value));
-        }
-        Ok(Json::Object(entries))
-    }
 }
 
 /// What can be made of a value.

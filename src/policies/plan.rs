@@ -5,6 +5,7 @@
 
 pub mod align;
 pub mod syntax;
+pub mod written;
 
 use std::cell::Cell;
 
@@ -14,7 +15,7 @@ use crate::shared::table::{Table, Use};
 use crate::shared::{Change, Events, Salt, Store};
 use crate::units::{Nanos, Span};
 use align::{Done, Fit, Row, percent};
-use syntax::{MAX_STATES, MAX_TEXT, Move, Plan, Step};
+use syntax::{MAX_STATES, MAX_TEXT, Move, NoPlan, Plan, Step};
 
 /// The table's name in the store; the number is the version of what lies there.
 const PLANS: &str = "weir.1.plan";
@@ -246,8 +247,8 @@ impl<'a> Entry<'a> {
 pub struct Seen {
     /// Adherence of those that are over, in percent.
     pub closed: Vec<u8>,
-    /// Plans that were declared, by [`Declared`].
-    pub declared: Option<Declared>,
+    /// What became of plans that were declared.
+    pub declared: Vec<Declared>,
 }
 
 /// What became of a plan that a call declares. The numbers are those of the metric's label.
@@ -298,21 +299,21 @@ impl Plans {
         Some(keyed(salt, &[part(tenant), run.as_bytes()]))
     }
 
-    /// A call declares its run's plan. The same one again changes nothing.
+    /// A call declares its run's plan, or what was none. The same one again changes nothing.
     pub fn declare(
         &mut self,
         whose: Whose<'_>,
-        text: &str,
+        text: Result<&str, NoPlan>,
         seen: &mut Seen,
         events: &mut Events,
         store: &dyn Store,
         now: Nanos,
     ) {
-        let plan = match Plan::read(text) {
-            Ok(plan) => plan,
+        let read = text.and_then(|text| Ok((text, Plan::read(text)?)));
+        let (text, plan) = match read {
+            Ok(read) => read,
             Err(why) => {
-                let too_large = why == syntax::NoPlan::TooLarge;
-                seen.declared = Some(if too_large { Declared::TooLarge } else { Declared::Unread });
+                seen.declared.push(if why == NoPlan::TooLarge { Declared::TooLarge } else { Declared::Unread });
                 return;
             }
         };
@@ -351,10 +352,10 @@ impl Plans {
         };
         match self.table.with(store, key, events, Use { free: &free, change: &mut change }) {
             Ok(()) => {
-                seen.declared = declared;
+                seen.declared.extend(declared);
                 seen.closed.extend(closed);
             }
-            Err(_) => seen.declared = Some(Declared::NoPlace),
+            Err(_) => seen.declared.push(Declared::NoPlace),
         }
     }
 
@@ -379,8 +380,7 @@ impl Plans {
             });
             Change::Keep
         };
-        // Where it has no entry, any will do: it is not changed.
-        let _ = self.table.with(store, key, events, Use { free: &|_| true, change: &mut change });
+        let _ = self.table.own(store, key, events, &mut change);
         found
     }
 
@@ -419,8 +419,7 @@ impl Plans {
             }
             Change::Write
         };
-        let written = self.table.with(store, key, events, Use { free: &|_| true, change: &mut change });
-        written.ok()?;
+        self.table.own(store, key, events, &mut change).ok()?;
         seen.closed.extend(closed);
         stand
     }

@@ -2,12 +2,13 @@
 
 use super::Stream;
 use super::admission::{OwnAnswer, property_text};
+use super::declaring::Written;
 use crate::api::Api;
 use crate::baggage;
 use crate::config::plan::Enforce;
 use crate::policies::limits::headers::Header;
 use crate::policies::plan::align::Done;
-use crate::policies::plan::syntax::MAX_NAME;
+use crate::policies::plan::syntax::{MAX_NAME, NoPlan};
 use crate::policies::plan::{Seen, Stand, Verdict};
 use crate::port::{Headers, Properties};
 use crate::record::{Ended, PlanStep};
@@ -31,12 +32,16 @@ pub(super) struct Planning {
     on: bool,
     /// It speaks MCP: only what asks for a tool is a step.
     mcp: bool,
-    route: Option<String>,
+    pub route: Option<String>,
     target: Option<String>,
     asked: bool,
     /// The plan under which it was let go, and where it stood then.
     found: Option<(u64, Option<Stand>)>,
     refused: bool,
+    /// Its answer may have a plan in it, as far as its headers tell.
+    pub reads_answer: bool,
+    /// The plan that a model wrote.
+    pub written: Option<Written>,
     seen: Seen,
     events: Events,
 }
@@ -54,8 +59,9 @@ impl Stream {
         let Some((plans, run)) = worker.plans.as_mut().zip(self.run.as_deref()) else { return };
         let config = std::rc::Rc::clone(&self.config);
         let Some(plan) = &config.plan else { return };
+        let reads_answer = plan.answer.is_some() && self.plan_is_asked(head);
         let planning = &mut self.planning;
-        planning.on = true;
+        (planning.on, planning.reads_answer) = (true, reads_answer);
         planning.mcp = self.asked.api == Api::Other && is_mcp(head);
         self.reads_tool |= self.asked.api == Api::Other && asks_for_tool(head);
         planning.route = property_text(properties, &["xds", "route_name"]);
@@ -67,7 +73,7 @@ impl Stream {
         };
         let Some(text) = by_header.or_else(by_baggage) else { return };
         // What is no text is no plan either.
-        let text = std::str::from_utf8(&text).unwrap_or("\u{fffd}").trim_ascii();
+        let text = std::str::from_utf8(&text).map(str::trim_ascii).map_err(|_| NoPlan::Syntax);
         let whose = (self.tenant.as_deref(), run);
         plans.declare(whose, text, &mut planning.seen, &mut planning.events, store, now);
     }
@@ -95,7 +101,9 @@ impl Stream {
         let kind = kind.map(|kind| &*kind.word);
         let model = asked.model.as_deref().or(self.asked.model.as_deref()).filter(|_| self.asked.api != Api::Other);
         let target = self.planning.target.as_deref().or(model);
-        let always = tool.is_some() || matches!(kind, Some("tool" | "retrieval" | "rerank"));
+        // To say what the plan is, is no part of it.
+        let declares = tool.is_some_and(|tool| self.is_plan_tool(tool));
+        let always = !declares && (tool.is_some() || matches!(kind, Some("tool" | "retrieval" | "rerank")));
         Some((Done { tool, route: self.planning.route.as_deref(), kind, target }, always))
     }
 
@@ -183,6 +191,11 @@ impl Stream {
             }
             _ => None,
         };
+        // What it brought is a plan for what comes after it, if anything does.
+        if let Some(written) = self.planning.written.take().filter(|_| fine && ended == Ended::Complete && !closes) {
+            let (plans, whose) = (worker.plans.as_mut()?, (self.tenant.as_deref(), self.run.as_deref()?));
+            plans.declare(whose, written.as_deref().map_err(|why| *why), &mut seen, &mut events, store, now);
+        }
         let step = stand.as_ref().map(|stand| PlanStep {
             step: stand.step.map(u32::from),
             of: stand.of.into(),

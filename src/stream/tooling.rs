@@ -13,7 +13,7 @@ use crate::signals::kind::is_mcp;
 use crate::units::Nanos;
 use crate::wire::arguments::{self, Arguments};
 use crate::wire::body::{Body, BodyHead, Unread};
-use crate::wire::calls::Call;
+use crate::wire::calls::{Call, Calls};
 use crate::wire::rpc::{self, Answered, Rpc, Run};
 
 /// The kind of calls that are tools.
@@ -24,6 +24,8 @@ const TOOL: &str = "tool";
 pub(super) struct Tooling {
     /// The key of all hashes; nothing if the store does not answer: then there are none.
     salt: Option<u64>,
+    /// Nobody but plans wants to know.
+    for_plan: bool,
     /// MCP: the request's body, then that of its answer.
     mcp: Option<Mcp>,
     /// What of them could not be read.
@@ -58,20 +60,22 @@ enum Mcp {
 impl Stream {
     /// The request's head, as far as tools want to know it.
     pub fn tool_head(&mut self, head: Headers<'_>, end: bool, known: &mut Known, store: &dyn Store, now: Nanos) {
-        if !known.is_on() {
+        let wanted = self.plan_wanted();
+        let for_plan = !known.is_on();
+        if for_plan && wanted.is_none() {
             return;
         }
-        let salt = known.salt(store, now);
+        let salt = if for_plan { None } else { known.salt(store, now) };
         let asks = !end && self.asked.api == Api::Other && head.get(":method") == Some(b"POST") && is_mcp(head);
         let mcp = asks.then(|| {
             let of = |name| head.get(name).unwrap_or_default();
             let (content_type, content_encoding) = (of("content-type"), of("content-encoding"));
             let head = BodyHead { content_type, content_encoding, ok: true, stream_asked: false };
             let mut body = self.mcp_body(head);
-            body.read_rpc(Box::new(Rpc::new(salt.unwrap_or(0))));
+            body.read_rpc(Box::new(Rpc::new(salt.unwrap_or(0), wanted)));
             Mcp::Asks(body)
         });
-        self.tooling = Some(Box::new(Tooling { salt, mcp, unread: Unread::default(), asked: now }));
+        self.tooling = Some(Box::new(Tooling { salt, for_plan, mcp, unread: Unread::default(), asked: now }));
     }
 
     fn mcp_body(&self, head: BodyHead<'_>) -> Body {
@@ -125,7 +129,7 @@ impl Stream {
     /// The answer of a model is to be read: its tool calls are told apart, if somebody wants to know.
     pub(super) fn tool_answer(&self, body: &mut Body) {
         if let Some(tooling) = &self.tooling {
-            body.tell_calls(tooling.salt.unwrap_or(0), self.kept_arguments());
+            body.tell_calls(Calls::new(tooling.salt.unwrap_or(0), self.kept_arguments(), self.plan_wanted()));
         }
     }
 
@@ -148,6 +152,9 @@ impl Stream {
         now: Nanos,
     ) -> AskedFor {
         let mut asked_for = AskedFor::default();
+        if !known.is_on() {
+            return asked_for;
+        }
         if let (Some(asks), Some(salt), Some(who), false) =
             (known.asks, self.tool_salt(), self.who_asks(), calls.is_empty())
         {
@@ -199,7 +206,13 @@ impl Stream {
         let refused = ended == Ended::Refused || self.held_by_limit() || self.retry_error().is_some();
         let asked = tooling.asked;
         let runs = tooling.ended(now);
+        if let Some((runs, _)) = &runs {
+            self.plan_ran(runs);
+        }
         let mut ran = Ran { unread: tooling.unread, ..Ran::default() };
+        if tooling.for_plan {
+            return ran;
+        }
         self.tooling = Some(tooling);
         let Some((runs, answer_unread)) = runs else {
             ran.runs.extend(self.plain_run(ended, status, refused, properties, now));
@@ -316,6 +329,9 @@ impl Tooling {
         let mut rpc = body.take_rpc()?;
         // Whoever accepts what MCP accepts need not speak JSON.
         self.unread.json += body.unread().json;
+        if self.for_plan {
+            rpc.only_wanted();
+        }
         rpc.answers().then_some(rpc)
     }
 }

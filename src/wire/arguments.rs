@@ -19,6 +19,28 @@ pub struct Arguments {
     pub kept: Vec<u8>,
 }
 
+/// The tool whose arguments are kept because somebody reads in them.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub tool: String,
+    /// How many bytes of them.
+    pub most: usize,
+}
+
+impl Wanted {
+    /// Whether a tool of this name is it. Some agents write an MCP tool's server in front: `mcp__server__tool`.
+    pub fn is(&self, name: &str) -> bool {
+        let plain = name.strip_prefix("mcp__").and_then(|rest| rest.split_once("__"));
+        name == self.tool || plain.is_some_and(|(_, tool)| tool == self.tool)
+    }
+
+    /// How many bytes of the arguments are kept for somebody, of a tool of this name, or of one whose name is not known yet.
+    pub fn keeps(wanted: Option<&Self>, name: Option<&str>) -> usize {
+        wanted.filter(|wanted| name.is_none_or(|name| wanted.is(name))).map_or(0, |wanted| wanted.most)
+    }
+}
+
 /// Where in a string's escape we are.
 #[derive(Clone, Copy, Debug, Default)]
 enum Escape {
@@ -59,6 +81,12 @@ impl Reading {
     /// Whether nothing came.
     pub fn is_empty(&self) -> bool {
         self.bytes == 0 && !self.in_string && !self.spoilt
+    }
+
+    /// No more than so many bytes are kept, as it turns out.
+    pub fn keep(&mut self, most: usize) {
+        self.keep = most;
+        self.kept.truncate(most);
     }
 
     /// A piece was lost: there is no hash.

@@ -11,6 +11,7 @@ use crate::wire::facts::Facts;
 use crate::wire::field::Field;
 use crate::wire::progress::{Content, Progress};
 use crate::wire::rpc::Rpc;
+use crate::wire::said::Said;
 use crate::wire::seams;
 use crate::wire::shape::{Free, Shape, Span};
 use crate::wire::sse::{Event, Events, Sse};
@@ -118,9 +119,14 @@ impl Body {
         Self { decoder, inner }
     }
 
-    /// Tells the tool calls apart from here on: hashes with this salt, and keeps so many bytes of each call's arguments.
-    pub fn tell_calls(&mut self, salt: u64, keep: usize) {
-        self.inner.facts.calls = Some(Box::new(Calls::new(salt, keep)));
+    /// Tells the tool calls apart from here on.
+    pub fn tell_calls(&mut self, calls: Calls) {
+        self.inner.facts.calls = Some(Box::new(calls));
+    }
+
+    /// Keeps the answer's text from here on, up to so many bytes.
+    pub fn keep_text(&mut self, most: usize) {
+        self.inner.facts.said = Some(Box::new(Said::new(most)));
     }
 
     /// Reads MCP's messages into this.
@@ -483,8 +489,8 @@ impl Visitor<Field> for Learner<'_> {
         }
     }
 
-    fn captures(&self) -> bool {
-        self.facts.captures()
+    fn captures(&self, means: Field) -> bool {
+        self.facts.captures(means)
     }
 
     fn piece(&mut self, means: Field, bytes: &[u8]) {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::wire::arguments::{Arguments, Reading};
+use crate::wire::arguments::{Arguments, Reading, Wanted};
 
 /// Most calls that are kept of an answer: what providers allow.
 const MAX_CALLS: usize = 128;
@@ -29,6 +29,7 @@ pub struct Call {
 pub struct Calls {
     salt: u64,
     keep: usize,
+    wanted: Option<Wanted>,
     known: Vec<Known>,
     /// What the event at hand brought so far.
     parts: Vec<Part>,
@@ -66,10 +67,14 @@ struct Part {
 }
 
 impl Calls {
-    /// None yet. `keep` bytes of each call's arguments are kept.
-    pub fn new(salt: u64, keep: usize) -> Self {
+    /// None yet. `keep` bytes of each call's arguments are kept; of those that are wanted, as many as are wanted.
+    pub fn new(salt: u64, keep: usize, wanted: Option<Wanted>) -> Self {
         let (known, parts, pieces) = Default::default();
-        Self { salt, keep, known, parts, open: None, pieces, block: None }
+        Self { salt, keep, wanted, known, parts, open: None, pieces, block: None }
+    }
+
+    fn kept_of(&self, name: Option<&str>) -> usize {
+        self.keep.max(Wanted::keeps(self.wanted.as_ref(), name))
     }
 
     /// Something begins that may be a call, or a piece of one. Items are calls if their type says so.
@@ -82,7 +87,7 @@ impl Calls {
             choice: None,
             item,
             client: !item,
-            arguments: Reading::new(self.salt, self.keep),
+            arguments: Reading::new(self.salt, self.kept_of(None)),
             pieces: from..from,
             lost: false,
         });
@@ -90,7 +95,10 @@ impl Calls {
 
     /// It ends.
     pub fn end(&mut self) {
-        if let Some(part) = self.open.take().filter(|_| self.parts.len() < MAX_CALLS) {
+        if let Some(mut part) = self.open.take().filter(|_| self.parts.len() < MAX_CALLS) {
+            if part.name.is_some() {
+                part.arguments.keep(self.kept_of(part.name.as_deref()));
+            }
             self.parts.push(part);
         }
     }
@@ -190,6 +198,8 @@ impl Calls {
         }
         if part.item || std::mem::take(&mut known.first) {
             known.arguments = part.arguments;
+            // A piece of it comes without its name.
+            known.arguments.keep(self.keep.max(Wanted::keeps(self.wanted.as_ref(), Some(&known.name))));
         } else if part.lost {
             known.arguments.spoil();
         } else {

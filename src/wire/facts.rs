@@ -6,6 +6,7 @@ use crate::wire::calls::Calls;
 use crate::wire::field::{Field, ServerTime, Unit};
 use crate::wire::progress::{Content, Progress};
 use crate::wire::rpc::Rpc;
+use crate::wire::said::Said;
 use crate::wire::usage::RawUsage;
 
 /// The longest id, model or reason that is kept, in bytes; longer ones are cut.
@@ -32,6 +33,8 @@ pub struct Facts {
     pub tools: Vec<String>,
     /// The tool calls themselves, where somebody wants to know more than their names.
     pub calls: Option<Box<Calls>>,
+    /// The text itself, where somebody wants to read in it.
+    pub said: Option<Box<Said>>,
     /// What is read of MCP's messages, where that is what is read.
     pub rpc: Option<Box<Rpc>>,
     /// The last usage report.
@@ -169,6 +172,9 @@ impl Facts {
         }
         if let Some(calls) = &mut self.calls {
             content.facts |= calls.event_ended(event.item_index);
+        }
+        if let Some(said) = &mut self.said {
+            content.facts |= said.event_ended(event.delta > 0 && event.kind != Kind::Text);
         }
         for mut tool in event.items {
             // A streamed item is added, and done later: the same call, told twice.
@@ -327,6 +333,9 @@ impl Visitor<Field> for Facts {
                 let position = self.event.choice.position;
                 self.event.choice = Choice { open: true, position, ..Choice::default() };
                 self.event.usage_only.choice = true;
+                if let Some(said) = &mut self.said {
+                    said.choice();
+                }
             }
             Field::Tool | Field::Item => {
                 self.event.tool = Tool::default();
@@ -334,7 +343,12 @@ impl Visitor<Field> for Facts {
                     calls.begin(means == Field::Item);
                 }
             }
-            Field::Part => self.event.part = Part::default(),
+            Field::Part => {
+                self.event.part = Part::default();
+                if let Some(said) = &mut self.said {
+                    said.part();
+                }
+            }
             Field::Usage => {
                 self.usage = RawUsage::default();
                 self.usage_opened = true;
@@ -362,11 +376,15 @@ impl Visitor<Field> for Facts {
             }
             Field::Choice => {
                 let choice = std::mem::take(&mut self.event.choice);
+                let number = choice.index.unwrap_or(choice.position.into());
                 if let Some(calls) = &mut self.calls {
-                    calls.choice(choice.index.unwrap_or(choice.position.into()));
+                    calls.choice(number);
+                }
+                if let Some(said) = &mut self.said {
+                    said.choice_ended(number);
                 }
                 if let Some(reason) = choice.finish {
-                    self.finished(choice.index.unwrap_or(choice.position.into()), reason);
+                    self.finished(number, reason);
                 }
                 self.event.choice.position = choice.position.saturating_add(1);
             }
@@ -407,6 +425,9 @@ impl Visitor<Field> for Facts {
             }
             Field::Part => {
                 let part = std::mem::take(&mut self.event.part);
+                if let Some(said) = &mut self.said {
+                    said.part_ended(part.thought);
+                }
                 if part.text > 0 {
                     self.event.content.add(!part.thought, part.text);
                 }
@@ -558,11 +579,20 @@ impl Visitor<Field> for Facts {
         }
     }
 
-    fn captures(&self) -> bool {
-        self.calls.is_some() || self.rpc.is_some()
+    fn captures(&self, means: Field) -> bool {
+        match means {
+            Field::Text | Field::PartText | Field::Delta => self.said.as_ref().is_some_and(|said| said.wants()),
+            _ => self.calls.is_some() || self.rpc.is_some(),
+        }
     }
 
     fn piece(&mut self, means: Field, bytes: &[u8]) {
+        if let Field::Text | Field::PartText | Field::Delta = means {
+            if let Some(said) = &mut self.said {
+                said.piece(bytes);
+            }
+            return;
+        }
         if let Some(rpc) = &mut self.rpc {
             rpc.piece(means, bytes);
         }

@@ -204,7 +204,7 @@ impl Meaning for Field {
     }
 
     fn captured(self) -> bool {
-        use Field::{ArgsDelta, ItemArgs, RpcArgs, RpcPart, ToolArgs};
-        matches!(self, ToolArgs | ItemArgs | ArgsDelta | RpcArgs | RpcPart)
+        use Field::{ArgsDelta, Delta, ItemArgs, PartText, RpcArgs, RpcPart, Text, ToolArgs};
+        matches!(self, ToolArgs | ItemArgs | ArgsDelta | RpcArgs | RpcPart | Text | PartText | Delta)
     }
 }

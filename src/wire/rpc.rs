@@ -5,7 +5,7 @@
 
 use crate::json::Scalar;
 use crate::units::Nanos;
-use crate::wire::arguments::{Arguments, Reading};
+use crate::wire::arguments::{Arguments, Reading, Wanted};
 use crate::wire::dialect::{Dialect, Sum, Tree, leaf, obj};
 use crate::wire::facts::MAX_NAME;
 use crate::wire::field::Field::{self, *};
@@ -97,6 +97,7 @@ enum Id {
 #[derive(Debug)]
 pub struct Rpc {
     salt: u64,
+    wanted: Option<Wanted>,
     runs: Vec<Run>,
     answering: bool,
     message: OneMessage,
@@ -118,9 +119,19 @@ struct OneMessage {
 }
 
 impl Rpc {
-    /// Nothing read yet.
-    pub fn new(salt: u64) -> Self {
-        Self { salt, runs: Vec::new(), answering: false, message: OneMessage::default() }
+    /// Nothing read yet. The arguments that are wanted are kept.
+    pub fn new(salt: u64, wanted: Option<Wanted>) -> Self {
+        Self { salt, wanted, runs: Vec::new(), answering: false, message: OneMessage::default() }
+    }
+
+    /// Leaves nothing but the calls that are wanted.
+    pub fn only_wanted(&mut self) {
+        let wanted = self.wanted.as_ref();
+        self.runs.retain(|run| wanted.is_some_and(|wanted| wanted.is(&run.name)));
+    }
+
+    fn arguments(salt: u64, wanted: Option<&Wanted>) -> Reading {
+        Reading::new(salt, Wanted::keeps(wanted, None))
     }
 
     /// The request is over, and what comes is its answer. Gives whether there is anything in it to be found.
@@ -162,7 +173,10 @@ impl Rpc {
         match message.method {
             Some(method) if !self.answering && method == "tools/call" => {
                 let Some(name) = message.name.filter(|_| self.runs.len() < MAX_RUNS) else { return };
-                let arguments = message.arguments.unwrap_or_else(|| Reading::new(self.salt, 0)).finish();
+                let wanted = self.wanted.as_ref();
+                let mut arguments = message.arguments.unwrap_or_else(|| Self::arguments(self.salt, wanted));
+                arguments.keep(Wanted::keeps(wanted, Some(&name)));
+                let arguments = arguments.finish();
                 let (answered, result_bytes, at) = Default::default();
                 let asked_as = message.asked_as;
                 self.runs.push(Run { name, asked_as, arguments, answered, result_bytes, at, id });
@@ -208,8 +222,8 @@ impl Rpc {
     pub fn piece(&mut self, means: Field, bytes: &[u8]) {
         match means {
             RpcArgs if !self.answering => {
-                let salt = self.salt;
-                self.message.arguments.get_or_insert_with(|| Reading::new(salt, 0)).push(bytes);
+                let (salt, wanted) = (self.salt, self.wanted.as_ref());
+                self.message.arguments.get_or_insert_with(|| Self::arguments(salt, wanted)).push(bytes);
             }
             RpcPart => self.message.result_bytes = self.message.result_bytes.saturating_add(bytes.len() as u64),
             _ => {}

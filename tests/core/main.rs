@@ -4,6 +4,7 @@ mod accounts;
 mod chain;
 mod config;
 mod cost;
+mod declaring;
 mod dialects;
 mod end;
 mod estimate;

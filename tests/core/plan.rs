@@ -341,7 +341,7 @@ struct At<'a> {
 impl At<'_> {
     fn declare(&mut self, whose: (Option<&str>, &str), text: &str, now: u64) -> Seen {
         let mut seen = Seen::default();
-        self.plans.declare(whose, text, &mut seen, &mut self.events, self.store, Nanos(now));
+        self.plans.declare(whose, Ok(text), &mut seen, &mut self.events, self.store, Nanos(now));
         seen
     }
 
@@ -368,25 +368,25 @@ fn a_plan_is_its_tenants_runs_until_it_is_closed_replaced_or_forgotten() {
     let mut at = At { plans: plans(""), store: &store, events: Events::default() };
     let (run, other) = ((Some("acme"), "r"), (Some("else"), "r"));
     assert_eq!(at.call(run, "a", false, 1), (None, vec![]), "no plan");
-    assert_eq!(at.declare(run, "a>b", 2).declared, Some(Declared::New));
-    assert_eq!(at.declare(run, "a>b", 3).declared, None, "the same again");
+    assert_eq!(at.declare(run, "a>b", 2).declared, [Declared::New]);
+    assert_eq!(at.declare(run, "a>b", 3).declared, [], "the same again");
     assert_eq!(at.call(other, "a", false, 4), (None, vec![]), "another tenant's run of the same name");
     assert_eq!(at.call(run, "a", false, 5), (Some((Verdict::Matched, 100)), vec![]));
-    assert_eq!(at.declare(run, "a>b", 6).declared, None, "it goes on");
+    assert_eq!(at.declare(run, "a>b", 6).declared, [], "it goes on");
     assert_eq!(at.call(run, "b", true, 7), (Some((Verdict::Matched, 100)), vec![100]), "closed, that call included");
     assert_eq!(at.call(run, "b", false, 8), (None, vec![]));
     at.declare(run, "a>b", 9);
     at.call(run, "x", false, 10);
     let replaced = at.declare(run, "b", 11);
-    assert_eq!((replaced.declared, replaced.closed), (Some(Declared::Replaces), vec![0]));
+    assert_eq!((replaced.declared, replaced.closed), (vec![Declared::Replaces], vec![0]));
     assert!(at.declare(run, "c", 12).closed.is_empty(), "of a plan of which nothing was done nothing is told");
     // Idle, not closed: whole, with what is missing.
     at.call(run, "c", false, 13);
     assert_eq!(at.call(run, "c", false, 13 + IDLE + 1), (None, vec![]));
     let again = at.declare(run, "c", 14 + IDLE + 1);
-    assert_eq!((again.declared, again.closed), (Some(Declared::New), vec![100]));
+    assert_eq!((again.declared, again.closed), (vec![Declared::New], vec![100]));
     for (text, declared) in [("a>", Declared::Unread), ("a[99]", Declared::TooLarge)] {
-        assert_eq!(at.declare(run, text, 15 + IDLE).declared, Some(declared));
+        assert_eq!(at.declare(run, text, 15 + IDLE).declared, [declared]);
         assert!(at.call(run, "c", false, 16 + IDLE).0.is_some(), "the old one stands");
     }
 }
@@ -397,7 +397,7 @@ fn memory_is_bounded_and_what_is_forgotten_is_told_when_its_place_is_taken() {
     let mut at = At { plans: plans(r#","max":8"#), store: &store, events: Events::default() };
     let mut placed = 0;
     for run in 0..40 {
-        placed += usize::from(at.declare((None, &run.to_string()), "a>b", 1).declared == Some(Declared::New));
+        placed += usize::from(at.declare((None, &run.to_string()), "a>b", 1).declared == [Declared::New]);
     }
     assert_eq!((placed, at.events.full), (8, 32));
     let mut told = Vec::new();
@@ -412,7 +412,7 @@ fn memory_is_bounded_and_what_is_forgotten_is_told_when_its_place_is_taken() {
 fn a_store_that_does_not_answer_makes_nothing_up() {
     let mut plans = plans("");
     let (mut seen, mut events) = (Seen::default(), Events::default());
-    plans.declare((None, "r"), "a", &mut seen, &mut events, &Nowhere, Nanos(1));
+    plans.declare((None, "r"), Ok("a"), &mut seen, &mut events, &Nowhere, Nanos(1));
     assert!(plans.peek((None, "r"), &tool("a"), true, &mut events, &Nowhere, Nanos(1)).is_none());
     assert_eq!(seen, Seen::default());
 }

@@ -62,6 +62,7 @@ impl Exchange<'_> {
         stream.request_head(head, false, &via_upstream(), after(0));
         stream.kind_head(head, &worker.kinds, &via_upstream());
         stream.tool_head(head, false, &mut worker.tools, store, after(0));
+        stream.plan_head(head, worker, &via_upstream(), store, after(0));
         for piece in &self.request {
             stream.request_body(piece, false, after(0));
         }
@@ -93,7 +94,7 @@ pub fn hash_of(arguments: &str) -> Value {
     reading.finish().hash.map_or(Value::Null, |hash| format!("{hash:016x}").into())
 }
 
-fn sse(events: &[&str]) -> String {
+pub fn sse(events: &[&str]) -> String {
     events.iter().map(|data| format!("data: {data}\n\n")).collect()
 }
 
@@ -113,7 +114,7 @@ fn crc(bytes: &[u8]) -> [u8; 4] {
 }
 
 /// A frame of AWS's event stream.
-fn frame(event: &str, payload: &str) -> Vec<u8> {
+pub fn frame(event: &str, payload: &str) -> Vec<u8> {
     let mut headers = Vec::new();
     for (name, value) in [(":event-type", event), (":message-type", "event")] {
         headers.push(name.len() as u8);

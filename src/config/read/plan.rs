@@ -1,12 +1,36 @@
 //! Reads the section `plan`.
 
-use super::{Json, Made, Path, object};
-use crate::config::plan::{Enforce, Plan};
+use super::{Json, Made, Path, Slot, object};
+use crate::config::plan::{Enforce, Plan, PlanAnswer, PlanTool, Pointer};
 
 sections! {
-    Plan { header, baggage, target_header, enforce, headers, max, idle_s }
+    Plan { header, baggage, tool, answer, target_header, enforce, headers, max, idle_s }
 }
 
 super::limits::choices! {
     Enforce { "off" => Off, "warn" => Warn, "refuse" => Refuse }
+}
+
+impl Made for Pointer {
+    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+        Self::try_from(String::read(from, path)?)
+    }
+}
+
+impl Made for PlanTool {
+    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+        let mut tool = Self::default();
+        object(from, path, &mut [("name", &mut tool.name), ("pointer", &mut tool.pointer)])?;
+        Ok(tool)
+    }
+}
+
+impl Made for PlanAnswer {
+    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+        let mut answer = Self::default();
+        let fields: &mut [(&str, &mut dyn Slot)] =
+            &mut [("match", &mut answer.matches), ("header", &mut answer.header), ("pointer", &mut answer.pointer)];
+        object(from, path, fields)?;
+        Ok(answer)
+    }
 }
