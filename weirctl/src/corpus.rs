@@ -100,29 +100,46 @@ impl Outcome {
     }
 }
 
+/// Every recorded call, whole, with its truth. Those made or edited by hand are left out.
+///
+/// # Errors
+/// Files that are not there or not what they should be.
+pub fn each(corpus: &Path, mut play: impl FnMut(&Value, Exchange)) -> Result<()> {
+    let mut truths = BTreeMap::new();
+    for line in lines(&corpus.join("truth.jsonl.gz"))? {
+        let value: Value = serde_json::from_str(&line?)?;
+        truths.insert(text(&value, "id"), value);
+    }
+    for line in lines(&corpus.join("interactions.jsonl.gz"))? {
+        let recorded: Value = serde_json::from_str(&line?)?;
+        let truth = truths.get(&text(&recorded, "id")).filter(|truth| truth["suspect_handmade"] != true);
+        if let Some(truth) = truth {
+            let (mut exchange, body) = exchange(&recorded)?;
+            exchange.response_body = vec![body];
+            play(truth, exchange);
+        }
+    }
+    Ok(())
+}
+
+/// Why a call differs from the truth, where that is known.
+pub fn known(id: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|(known, _)| *known == id).map(|(_, reason)| *reason)
+}
+
 /// Checks all of a corpus.
 ///
 /// # Errors
 /// Files that are not there or not what they should be.
 pub fn check(args: &Args) -> Result<Outcome> {
-    let mut truth = BTreeMap::new();
-    for line in lines(&args.corpus.join("truth.jsonl.gz"))? {
-        let value: Value = serde_json::from_str(&line?)?;
-        truth.insert(text(&value, "id"), value);
-    }
     let mut outcome = Outcome::default();
     let mut rng = Rng(args.seed | 1);
-    for line in lines(&args.corpus.join("interactions.jsonl.gz"))? {
-        let recorded: Value = serde_json::from_str(&line?)?;
-        let id = text(&recorded, "id");
-        let Some(truth) = truth.get(&id) else { continue };
-        if truth["suspect_handmade"] == true {
-            continue;
-        }
-        let (mut exchange, body) = exchange(&recorded)?;
+    each(&args.corpus, |truth, mut exchange| {
+        let id = text(truth, "id");
+        let body = exchange.response_body.concat();
         let api = text(truth, "api_format");
         let streaming = truth["streaming"] == true;
-        let row = outcome.rows.entry((api.clone(), streaming)).or_default();
+        let row = outcome.rows.entry((api, streaming)).or_default();
         row.calls += 1;
         let mut right = true;
         for pieces in splits(&body, args.splits, streaming, &mut rng) {
@@ -141,11 +158,11 @@ pub fn check(args: &Args) -> Result<Outcome> {
         }
         if right {
             row.exact += 1;
-        } else if let Some((_, reason)) = KNOWN.iter().find(|(known, _)| *known == id) {
+        } else if let Some(reason) = known(&id) {
             row.known += 1;
             outcome.known.push((id, reason));
         }
-    }
+    })?;
     Ok(outcome)
 }
 

@@ -22,6 +22,14 @@ pub fn mcp(script: &str) -> Option<Command> {
     python_of("mcp", script)
 }
 
+/// Python with `litellm` and a script of it; nothing (said loudly) where the registry cannot be reached.
+///
+/// # Panics
+/// If it does not install for another reason.
+pub fn litellm(script: &str) -> Option<Command> {
+    python_of("cost", script)
+}
+
 /// Python with what a folder of scripts requires.
 fn python_of(folder: &str, script: &str) -> Option<Command> {
     let scripts = root().join("tests/clients").join(folder);
