@@ -1,6 +1,7 @@
 //! `weirctl check`: what is wrong with a config, by path, or what it will do, in plain sentences.
 
 mod limits;
+mod prices;
 mod retries;
 
 use std::collections::BTreeSet;
@@ -122,6 +123,7 @@ pub fn describe(config: &Config) -> Vec<String> {
     said.extend(config.slo.iter().enumerate().map(|(i, slo)| objective(i, slo)));
     said.extend(retries::describe(config));
     said.extend(limits::describe(config));
+    said.extend(prices::describe(config));
     said
 }
 
@@ -152,6 +154,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
     }
     said.extend(retries::warnings(config));
     said.extend(limits::warnings(config));
+    said.extend(prices::warnings(config));
     said
 }
 

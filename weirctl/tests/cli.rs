@@ -84,6 +84,42 @@ fn check_says_in_sentences_what_a_config_does() {
 }
 
 #[test]
+fn check_says_what_calls_cost_and_what_is_odd_about_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({"prices": [
+        {"models": ["gpt-4o"], "per_million": {"input": 2.5, "cache_read": 1.25, "output": 10}, "cases": [
+            {"tier": "batch", "per_million": {"input": 1.25}},
+            {"tier": "priority", "above": 200_000, "per_million": {"output": 30}}]},
+        {"models": ["a", "b", "c", "d", "e"], "per_million": {"input": 1}},
+        {"match": {"kind": "tool", "tool": "search"}, "per_call": "0.005"},
+        {"match": {"host": "gpu-*"}, "per_second": "0.0005"},
+        {"models": ["gpt-4o"], "per_call": 1},
+        {"models": ["text-embedding-3-small"], "per_million": {"input": 0.02}},
+        {"models": ["o"], "per_million": {"output": 1}},
+    ]});
+    let told = weirctl(&["check", file(dir.path(), &config.to_string()).to_str().unwrap()]);
+    assert!(told.status.success());
+    let text = stdout(&told);
+    for sentence in [
+        "Price of `gpt-4o`: for a million tokens 2.5 $ input, 1.25 $ from a cache, 10 $ output; in tier `batch` for a million \
+         tokens 1.25 $ input; in tier `priority` above 200,000 tokens of input for a million tokens 30 $ output.",
+        "Price of `a`, `b`, `c` and 2 more models: for a million tokens 1 $ input.",
+        "Price of kind `tool` with tool `search`: 0.005 $ a call that is answered.",
+        "Price of host `gpu-*`: 0.0005 $ a second.",
+        "rounded once to a nano-dollar",
+        "the cost is that of the estimate.",
+        "Warning: prices[1].per_million: without `output`: the output is free.",
+        "Warning: prices[4].models: an earlier price has them all, and counts.",
+        "Warning: prices[6].per_million: without `input`: the input is free.",
+    ] {
+        assert!(text.contains(sentence), "{sentence}\n{text}");
+    }
+    assert_eq!(text.matches("Warning").count(), 3, "{text}");
+    let none = weirctl(&["check", file(dir.path(), "{}").to_str().unwrap()]);
+    assert!(!stdout(&none).contains("cost"), "{}", stdout(&none));
+}
+
+#[test]
 fn the_schema_in_the_repository_is_the_one_that_the_code_gives() {
     let told = weirctl(&["schema"]);
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.schema.json");

@@ -90,6 +90,18 @@ fn prometheus_says_what_a_resolved_ticket_cost_and_how_much_of_it_is_not_the_mod
         becomes(&rig, "weir_run_cost_by_kind_nanodollars_total", &labels, cost as f64);
     }
     assert_eq!(by_kind.iter().map(|(_, _, cost)| cost).sum::<u64>(), costs, "what the records say");
+    // The counter of all calls is the sum of the records too.
+    let all = [
+        ("acme", "model", "m", 5 * MODEL),
+        ("else", "model", "m", MODEL),
+        ("acme", "tool", "none", 2 * TOOL),
+        ("acme", "rerank", "none", RERANK),
+    ];
+    for (tenant, kind, model, cost) in all {
+        let labels = [("tenant", tenant), ("kind", kind), ("model", model), ("waste", "none")];
+        becomes(&rig, "weir_cost_nanodollars_total", &labels, cost as f64);
+    }
+    assert_eq!(all.iter().map(|(.., cost)| cost).sum::<u64>(), costs, "what the records say");
     for (outcome, runs) in [("resolved", 2.0), ("escalated", 1.0), ("other", 1.0)] {
         for name in ["weir_run_cost_nanodollars_count", "weir_run_calls_count"] {
             becomes(&rig, name, &[("outcome", outcome)], runs);
