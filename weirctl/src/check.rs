@@ -1,8 +1,10 @@
 //! `weirctl check`: what is wrong with a config, by path, or what it will do, in plain sentences.
 
 mod limits;
+mod plan;
 mod prices;
 mod retries;
+mod runs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -124,6 +126,8 @@ pub fn describe(config: &Config) -> Vec<String> {
     said.extend(retries::describe(config));
     said.extend(limits::describe(config));
     said.extend(prices::describe(config));
+    said.extend(runs::describe(config));
+    said.extend(plan::describe(config));
     said
 }
 
@@ -155,6 +159,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
     said.extend(retries::warnings(config));
     said.extend(limits::warnings(config));
     said.extend(prices::warnings(config));
+    said.extend(runs::warnings(config));
+    said.extend(plan::warnings(config));
     said
 }
 
