@@ -90,6 +90,40 @@ fn what_is_unavailable_has_a_word_of_its_own() {
 }
 
 #[test]
+fn what_is_forbidden_is_told_in_each_apis_own_words() {
+    const WHY: &str = "Not as planned: step 2 of 3, expected a, got b.";
+    let refusal = Refusal { kind: Kind::Forbidden, limit: "", why: WHY, retry_after: None };
+    for api in Api::ALL {
+        let wanted = match api {
+            Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::Embeddings => {
+                json!({"error": {"message": WHY, "type": "permission_error", "param": null, "code": "forbidden"}})
+            }
+            Api::AnthropicMessages | Api::AnthropicComplete => {
+                json!({"type": "error", "error": {"type": "permission_error", "message": WHY}})
+            }
+            Api::GeminiGenerate => json!({"error": {"code": 403, "message": WHY, "status": "PERMISSION_DENIED"}}),
+            Api::GeminiInteractions => json!({"error": {"code": "permission_denied", "message": WHY}}),
+            Api::BedrockConverse | Api::BedrockInvoke | Api::CohereChatV1 | Api::CohereChatV2 | Api::CohereGenerate => {
+                json!({"message": WHY})
+            }
+            Api::OllamaChat | Api::OllamaGenerate => json!({"error": WHY}),
+            Api::Watsonx => json!({"errors": [{"code": "forbidden", "message": WHY}], "status_code": 403}),
+            Api::Other => {
+                json!({"type": "about:blank", "title": "Forbidden", "status": 403, "detail": WHY, "error": {"message": WHY}})
+            }
+        };
+        assert_eq!(whole(api, &refusal), wanted, "{api:?}");
+        let bedrock = matches!(api, Api::BedrockConverse | Api::BedrockInvoke);
+        let header = bedrock.then_some(("x-amzn-errortype", "AccessDeniedException"));
+        let shaped = body(api, &refusal);
+        assert_eq!((shaped.status, shaped.header), (403, header), "{api:?}");
+    }
+    for (limit, said) in [("", "Not allowed."), ("a", "Not allowed (limit \"a\").")] {
+        assert_eq!(whole(Api::OllamaChat, &Refusal { limit, why: "", ..refusal })["error"], said);
+    }
+}
+
+#[test]
 fn the_message_says_which_limit_bit_and_when_to_try_again() {
     let refusal =
         |kind, limit, why, retry_after: Option<u64>| Refusal { kind, limit, why, retry_after: retry_after.map(Span) };
@@ -116,7 +150,7 @@ fn whatever_a_limit_is_named_the_body_is_ascii_json_that_says_it() {
         ["", "\"", "\\", "a\"},\"b\":{\"", "\n\ndata: x\n\n", "\u{2028}\u{85}\0", "𝄞 ключ", "~^%#*", &controls, &long]
     {
         for api in Api::ALL {
-            for kind in [Kind::RateLimited, Kind::Unavailable] {
+            for kind in [Kind::RateLimited, Kind::Unavailable, Kind::Forbidden] {
                 let refusal = Refusal { kind, limit: name, why: name, retry_after: LIMITED.retry_after };
                 let shaped = body(api, &refusal);
                 let read: Value = serde_json::from_slice(&shaped.body).unwrap();

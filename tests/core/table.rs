@@ -165,7 +165,7 @@ impl Store for Reads<'_> {
 fn who_looks_for_a_key_that_is_not_there_reads_on_only_where_something_ever_was() {
     let (table, store, mut seen) = (Table::of_large("t", 4096, ENTRY), Memory::default(), Events::default());
     let reads = Reads(&store, Cell::new(0));
-    let mut look = |key: u64| {
+    let look = |key: u64| {
         let before = reads.1.get();
         let found = table.own(&reads, key, &mut Events::default(), &mut |_| Change::Keep).unwrap();
         (found, reads.1.get() - before)
