@@ -475,6 +475,7 @@ impl Config {
 
     /// Whether anybody wants to know what kind a call is.
     pub fn tells_kinds(&self) -> bool {
-        self.kinds.is_some() || self.runs.is_some() || self.plan.is_some() || !self.prices.is_empty()
+        let points = self.audit.trail.as_ref().is_some_and(|trail| !trail.source_pointers.is_empty());
+        self.kinds.is_some() || self.runs.is_some() || self.plan.is_some() || !self.prices.is_empty() || points
     }
 }

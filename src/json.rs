@@ -18,6 +18,10 @@ pub trait Meaning: Copy + 'static {
     fn captured(self) -> bool {
         false
     }
+    /// Whether the names in an object that means this are told, see [`Visitor::named`].
+    fn tells_names(self) -> bool {
+        false
+    }
 }
 
 /// A place in a document.
@@ -95,6 +99,11 @@ pub trait Visitor<M> {
     /// A string or number without a meaning that lies whole in the piece, for those who learn a document's shape.
     fn skipped(&mut self, span: (usize, usize), number: bool) {
         let _ = (span, number);
+    }
+    /// A name in an object whose meaning tells names. Gives whether the value there is of any interest; else it is skipped.
+    fn named(&mut self, name: &[u8]) -> bool {
+        let _ = name;
+        true
     }
     /// Whether it wants the pieces of values of this meaning, which may be captured.
     fn captures(&self, means: M) -> bool {
@@ -314,7 +323,7 @@ impl<M: Meaning> Reader<M> {
             }
             (State::Name, b'"') => {
                 self.begin_string(State::InName);
-                return 1 + self.whole_name(rest.get(1..).unwrap_or(&[]));
+                return 1 + self.whole_name(rest.get(1..).unwrap_or(&[]), visitor);
             }
             (State::Colon, b':') => self.state = State::Value,
             (State::After, b',') => self.after_comma(),
@@ -401,17 +410,18 @@ impl<M: Meaning> Reader<M> {
         end + 1
     }
 
-    fn whole_name(&mut self, rest: &[u8]) -> usize {
+    fn whole_name(&mut self, rest: &[u8], visitor: &mut dyn Visitor<M>) -> usize {
         let Some(end) = memchr2(b'"', b'\\', rest).filter(|e| rest.get(*e) == Some(&b'"')) else { return 0 };
-        self.name_ended(rest.get(..end));
+        self.name_ended(rest.get(..end), visitor);
         end + 1
     }
 
-    fn name_ended(&mut self, whole: Option<&[u8]>) {
+    fn name_ended(&mut self, whole: Option<&[u8]>, visitor: &mut dyn Visitor<M>) {
         let name = whole.unwrap_or(self.text.get());
         self.next = self.top().and_then(|level| {
+            let tells = level.node.means.is_some_and(|means| means.tells_names());
             let named = level.node.keys.iter().find(|(key, _)| key.as_bytes() == name);
-            named.map(|(_, node)| node).or(level.node.rest)
+            named.map(|(_, node)| node).or(level.node.rest).filter(|_| !tells || visitor.named(name))
         });
         self.state = State::Colon;
     }
@@ -464,7 +474,7 @@ impl<M: Meaning> Reader<M> {
                     self.hand_over(captured, visitor);
                 }
                 if self.state == State::InName {
-                    self.name_ended(None)
+                    self.name_ended(None, visitor)
                 } else {
                     self.string_ended(None, None, visitor)
                 }

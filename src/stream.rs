@@ -11,6 +11,7 @@ mod costing;
 mod declaring;
 mod planning;
 mod retrying;
+mod sourcing;
 mod telling;
 mod tooling;
 mod trailing;
@@ -43,6 +44,7 @@ pub use admission::{Gate, OwnAnswer, Watched};
 use costing::Costing;
 use planning::Planning;
 use retrying::{Ending, Retrying};
+use sourcing::Sourcing;
 use telling::Telling;
 use tooling::Tooling;
 use trailing::Trailing;
@@ -84,6 +86,7 @@ pub struct Stream {
     retrying: Retrying,
     telling: Telling,
     trailing: Trailing,
+    sourcing: Sourcing,
     planning: Planning,
     costing: Costing,
     /// The body may say which tool is called.
@@ -137,6 +140,7 @@ impl Stream {
             retrying: Retrying::default(),
             telling: Telling::default(),
             trailing: Trailing::default(),
+            sourcing: Sourcing::default(),
             planning: Planning::default(),
             costing: Costing::default(),
             reads_tool: false,
@@ -237,6 +241,7 @@ impl Stream {
         let cap = self.config.read.max_event_bytes.bytes();
         let empty = end || matches!(status, 204 | 205 | 304);
         self.tool_answer_head(body_head, empty);
+        self.sources_head(head, body_head, empty);
         let dialect = dialect::of(self.asked.api).filter(|_| !empty);
         let mut body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
         if let Some(body) = &mut body {
@@ -288,6 +293,7 @@ impl Stream {
         let body = self.answer.as_ref().and_then(|a| a.body.as_ref());
         body.is_some_and(|body| !body.is_ignored())
             || self.tool_reads_answer()
+            || self.sourcing.reads_answer()
             || matches!(self.inject, Inject::Done(Some(_)))
     }
 
@@ -295,6 +301,7 @@ impl Stream {
     pub fn response_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
         self.ended |= end;
         self.tool_response(bytes, now);
+        self.sourcing.piece(bytes);
         let Some(answer) = &mut self.answer else { return Flow::Forward };
         if !bytes.is_empty() {
             self.timing.byte(now);
@@ -376,6 +383,8 @@ impl Stream {
         let asked_for = self.tools_asked_for(calls, &mut worker.tools, store, now);
         let ran = self.tools_ran((ended, status), &mut worker.tools, properties, store, now);
         unread.add(ran.unread);
+        let (sources, of_sources) = self.sourcing.finish();
+        unread.add(of_sources);
 
         server.merge(&facts.server);
         let asked = self.request.asked();
@@ -464,7 +473,7 @@ impl Stream {
             unread: unread.total(),
         };
         let closed = accounting.and_then(|account| account.settle(&record, worker, &mut events, store, now));
-        trailing.settle(worker, &record, properties, store, &mut events, now);
+        trailing.settle(worker, (&record, &sources), properties, store, &mut events, now);
         let call = Settled {
             record,
             timing: &self.timing,

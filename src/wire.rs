@@ -16,6 +16,7 @@ pub mod rpc;
 pub mod said;
 pub mod seams;
 pub mod shape;
+pub mod sources;
 pub mod sse;
 pub mod usage;
 

@@ -161,6 +161,36 @@ fn a_trail_has_each_call_with_its_sources() {
 }
 
 #[test]
+fn sources_are_read_out_of_answers_where_the_config_points_and_answers_stay_as_they_are() {
+    const FOUND: &[u8] = br#"{"matches":[{"id":"1","metadata":{"source":"doc-1"}},{"metadata":{"source":"doc-2"}}]}"#;
+    let search = |vm: &Vm, size: usize| {
+        let http = vm.exchange();
+        let head = [(":method", "POST"), (":path", "/indexes/x/search"), (":authority", "kb"), ("x-run", "r")];
+        http.request_headers(headers(&head), true);
+        http.response_headers(headers(&[(":status", "200"), ("content-type", "application/json")]), false);
+        vm.calls("proxy_get_buffer_bytes");
+        http.response_in_pieces(FOUND, size);
+        let left = http.end(Goodbye::Logged);
+        assert_eq!(left.response_body, FOUND);
+        (token(&left), vm.calls("proxy_get_buffer_bytes"))
+    };
+    for size in [1, 7, 1000] {
+        vm(|vm| {
+            assert!(vm.configure(config(json!({"source_pointers": ["/matches/*/metadata/source"]}))));
+            let (shown, _) = search(vm, size);
+            let left = ask(vm, "GET", "/.weir/runs/r", &[("x-weir-run-token", &shown.unwrap())]);
+            let trail: Value = serde_json::from_slice(&left.local.unwrap().body).unwrap();
+            assert_eq!(trail["calls"][0]["kind"], "retrieval");
+            assert_eq!(trail["calls"][0]["sources"], json!(["doc-1", "doc-2"]));
+        });
+        vm(|vm| {
+            set_up(vm);
+            assert_eq!(search(vm, size).1, 0, "without pointers no answer of a tool is read");
+        });
+    }
+}
+
+#[test]
 fn with_tokens_always_every_call_is_handed_the_token() {
     vm(|vm| {
         assert!(vm.configure(config(json!({"tokens": "always"}))));

@@ -31,6 +31,11 @@ pub struct Trail {
     /// Headers of answers that name the sources which were retrieved, separated by commas where there are several. At most 8.
     #[serde(default)]
     pub sources: Vec<HeaderName>,
+    /// Places in the answers of calls of kind `tool`, `retrieval` and `rerank` that name sources, as JSON pointers (RFC 6901) in
+    /// which `*` stands for each element of a list and each member of an object: `/results/*/url`. Read are JSON and events of
+    /// JSON; of MCP's results `structuredContent`, and the texts in `content` that are JSON. At most 8.
+    #[serde(default)]
+    pub source_pointers: Vec<SourcePointer>,
     /// About how many runs are kept at once, 4 to 65,536. Default 1000. Each takes at most `records` times 322 bytes of Envoy's
     /// memory and 666 more, and as a rule half of that: 21 MB at most by default.
     #[serde(default)]
@@ -47,7 +52,7 @@ pub(super) fn default_operator_header() -> HeaderName {
     HeaderName("x-weir-operator-key".to_owned())
 }
 
-/// Most headers that name sources.
+/// Most headers, and most pointers, that name sources.
 pub(super) const MAX_SOURCES: usize = 8;
 
 /// To whom a run's token is handed.
@@ -60,6 +65,45 @@ pub enum HandOut {
     Start,
     /// Every call of the run.
     Always,
+}
+
+/// A JSON pointer in which `*` stands for each element and member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema), schemars(extend("pattern" = "^(/([^/~]|~[01])*){1,12}$")))]
+#[serde(into = "String")]
+pub struct SourcePointer(String);
+
+impl SourcePointer {
+    /// Most steps of a pointer: an MCP result lies two levels deep, and a reader has room for some more than these.
+    const MAX_STEPS: usize = 12;
+    /// Most bytes of a pointer: names that are longer than what is kept of a text are never found.
+    const MAX_BYTES: usize = 255;
+
+    /// The names on its way, without their escapes.
+    pub fn steps(&self) -> Vec<String> {
+        self.0.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
+    }
+}
+
+impl From<SourcePointer> for String {
+    fn from(pointer: SourcePointer) -> Self {
+        pointer.0
+    }
+}
+
+impl TryFrom<String> for SourcePointer {
+    type Error = String;
+    fn try_from(pointer: String) -> Result<Self, String> {
+        let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        let steps = pointer.split('/').count() - 1;
+        if !pointer.starts_with('/') || !escaped || steps > Self::MAX_STEPS || pointer.len() > Self::MAX_BYTES {
+            return Err(format!(
+                "`{pointer}` is not a JSON pointer of at most {} steps, such as `/results/*/url`",
+                Self::MAX_STEPS
+            ));
+        }
+        Ok(Self(pointer))
+    }
 }
 
 /// A path that ends where a run's id begins.

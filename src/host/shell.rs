@@ -656,7 +656,7 @@ impl Exchange {
             return Action::Continue;
         }
         stream.response_head(head, end, began);
-        if let Some(token) = stream.trail_token(head) {
+        if let Some(token) = stream.trail_token() {
             abi::replace_header(Map::ResponseHeaders, RUN_TOKEN, token.as_bytes());
         }
         if let Ok(worker) = self.plugin.worker.try_borrow() {

@@ -10,6 +10,8 @@ pub mod call;
 pub mod page;
 pub mod run;
 
+use std::rc::Rc;
+
 use serde::Serialize;
 
 use crate::config::trail::Trail;
@@ -22,7 +24,7 @@ use call::Call;
 use run::{Bounds, Divergence, Run, Totals};
 
 /// The name of the sets in the store; the number is the version of what lies there.
-const SETS: &str = "weir.1.trail.";
+const SETS: &str = "weir.2.trail.";
 
 /// Runs of one set. More make it less likely that a run in use loses its place, and every change larger.
 const WAYS: u32 = 4;
@@ -35,6 +37,8 @@ pub struct Trails {
     operator: Option<[u8; 32]>,
     sets: u32,
     bounds: (u64, Span),
+    /// Where answers name sources.
+    pub pointers: Rc<[Vec<String>]>,
 }
 
 /// What a run is kept under, and what opens it.
@@ -77,7 +81,8 @@ impl Trails {
         let operator = config.operator_key.as_ref().map(|key| mac.of(&[b"operator\0", key.as_bytes()]));
         let sets = config.runs.get().div_ceil(WAYS).max(1);
         let bounds = (config.records.get().into(), Span(u64::from(config.forget_after_s.get()) * 1_000_000_000));
-        Self { mac, operator, sets, bounds }
+        let pointers = config.source_pointers.iter().map(|pointer| pointer.steps()).collect();
+        Self { mac, operator, sets, bounds, pointers }
     }
 
     /// The name of a tenant's run. The same code for all workers of all proxies with the same key.

@@ -117,6 +117,11 @@ impl Stream {
         matches!(mcp, Some(Mcp::Answers(body)) if !body.is_ignored())
     }
 
+    /// Whether what cannot be read of the answer is counted here.
+    pub(super) fn tool_tells_answer(&self) -> bool {
+        matches!(self.tooling.as_ref().and_then(|tooling| tooling.mcp.as_ref()), Some(Mcp::Answers(_)))
+    }
+
     /// A piece of the answer's body.
     pub(super) fn tool_response(&mut self, bytes: &[u8], now: Nanos) {
         let Some(Mcp::Answers(body)) = self.tooling.as_mut().and_then(|tooling| tooling.mcp.as_mut()) else { return };

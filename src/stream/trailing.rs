@@ -9,6 +9,7 @@ use crate::port::{Headers, Properties};
 use crate::record::Record;
 use crate::shared::{Events, Store};
 use crate::signals::identity;
+use crate::signals::kind::is_mcp;
 use crate::signals::trail::{self, Name, Shown, page};
 use crate::units::{Nanos, Span};
 use crate::wire::refusal::Shaped;
@@ -18,9 +19,6 @@ use crate::worker::Worker;
 const TOKEN: &str = "x-weir-run-token";
 /// What Envoy's access log says of an answer with a trail.
 const DETAILS: &str = "weir_trail";
-/// Most sources that are kept of an answer, and bytes of each.
-const MAX_SOURCES: usize = 16;
-const MAX_SOURCE: usize = 64;
 
 /// What one call has to do with the trail of its run.
 #[derive(Debug, Default)]
@@ -28,8 +26,6 @@ pub(super) struct Trailing {
     name: Option<Name>,
     /// The token is handed to its client.
     hands_out: bool,
-    /// What its answer's headers name.
-    sources: Vec<String>,
 }
 
 impl Stream {
@@ -56,7 +52,9 @@ impl Stream {
             // another with it.
             HandOut::Start => trails.has_begun(&name, store, now) == Ok(false),
         };
-        self.trailing = Trailing { name: Some(name), hands_out, sources: Vec::new() };
+        self.trailing = Trailing { name: Some(name), hands_out };
+        self.sourcing.pointers = Some(&trails.pointers).filter(|pointers| !pointers.is_empty()).cloned();
+        self.sourcing.mcp = is_mcp(head);
         None
     }
 
@@ -103,33 +101,24 @@ impl Stream {
         own(200, "application/json", None, trail::json(tenant.as_deref(), &run, &found).into_bytes())
     }
 
-    /// The answer's head came: what sources it names. Gives the run's token, if its client is to have it.
-    pub fn trail_token(&mut self, head: Headers<'_>) -> Option<String> {
-        let trailing = &mut self.trailing;
-        let name = trailing.name?;
-        let wanted = self.config.audit.trail.iter().flat_map(|trail| &trail.sources);
-        let values = wanted.flat_map(|wanted| {
-            head.0
-                .iter()
-                .filter(|(name, _)| *name == wanted.as_str().as_bytes())
-                .flat_map(|(_, v)| v.split(|b| *b == b','))
-        });
-        let cut = |value: &[u8]| {
-            let mut text = identity::printable(value)?;
-            text.truncate(text.floor_char_boundary(MAX_SOURCE));
-            Some(text)
-        };
-        trailing.sources = values.filter_map(cut).take(MAX_SOURCES).collect();
-        trailing.hands_out.then(|| name.token())
+    /// The run's token, if the call's client is to have it.
+    pub fn trail_token(&self) -> Option<String> {
+        let name = self.trailing.name?;
+        self.trailing.hands_out.then(|| name.token())
     }
 }
 
 impl Trailing {
+    /// Whether the call is put into the trail of a run.
+    pub(super) fn is_kept(&self) -> bool {
+        self.name.is_some()
+    }
+
     /// The call is over, and this is its record.
     pub(super) fn settle(
         &self,
         worker: &Worker,
-        record: &Record,
+        (record, sources): (&Record, &[String]),
         properties: &dyn Properties,
         store: &dyn Store,
         events: &mut Events,
@@ -138,7 +127,7 @@ impl Trailing {
         let (Some(trails), Some(name)) = (&worker.trails, &self.name) else { return };
         let began = properties.property(&["request", "time"]).and_then(|time| time.first_chunk().copied());
         let began_us = Span(began.map_or(0, u64::from_le_bytes)).as_us();
-        trails.put(name, (record, &self.sources, began_us), store, events, now);
+        trails.put(name, (record, sources, began_us), store, events, now);
     }
 }
 

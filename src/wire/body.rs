@@ -14,6 +14,7 @@ use crate::wire::rpc::Rpc;
 use crate::wire::said::Said;
 use crate::wire::seams;
 use crate::wire::shape::{Free, Shape, Span};
+use crate::wire::sources::Sources;
 use crate::wire::sse::{Event, Events, Sse};
 
 /// What could not be read, by why.
@@ -142,6 +143,11 @@ impl Body {
     /// The same, to take.
     pub fn take_rpc(&mut self) -> Option<Box<Rpc>> {
         self.inner.facts.rpc.take()
+    }
+
+    /// Looks for sources in it.
+    pub fn read_sources(&mut self, sources: Box<Sources>) {
+        self.inner.facts.sources = Some(sources);
     }
 
     /// Reads a piece as it came from the wire, and says what it brought.
@@ -487,6 +493,10 @@ impl Visitor<Field> for Learner<'_> {
         if let Some(span) = span.filter(|_| content && !value.is_empty()) {
             self.note(Free::Content, span);
         }
+    }
+
+    fn named(&mut self, name: &[u8]) -> bool {
+        self.facts.named(name)
     }
 
     fn captures(&self, means: Field) -> bool {

@@ -7,6 +7,7 @@ use crate::wire::field::{Field, ServerTime, Unit};
 use crate::wire::progress::{Content, Progress};
 use crate::wire::rpc::Rpc;
 use crate::wire::said::Said;
+use crate::wire::sources::Sources;
 use crate::wire::usage::RawUsage;
 
 /// The longest id, model or reason that is kept, in bytes; longer ones are cut.
@@ -37,6 +38,8 @@ pub struct Facts {
     pub said: Option<Box<Said>>,
     /// What is read of MCP's messages, where that is what is read.
     pub rpc: Option<Box<Rpc>>,
+    /// What sources it names, where that is what is read.
+    pub sources: Option<Box<Sources>>,
     /// The last usage report.
     pub usage: RawUsage,
     /// Bedrock's own meter.
@@ -163,6 +166,9 @@ impl Facts {
     pub fn event_ended(&mut self) -> Content {
         let event = std::mem::take(&mut self.event);
         let mut content = event.content;
+        if let Some(sources) = &mut self.sources {
+            sources.document_ended();
+        }
         if event.delta > 0 {
             match event.kind {
                 Kind::Text => content.add(true, event.delta),
@@ -364,6 +370,11 @@ impl Visitor<Field> for Facts {
                     rpc.open(means);
                 }
             }
+            Field::Source => {
+                if let Some(sources) = &mut self.sources {
+                    sources.open();
+                }
+            }
             _ => {}
         }
     }
@@ -421,6 +432,11 @@ impl Visitor<Field> for Facts {
             Field::Message => {
                 if let Some(rpc) = &mut self.rpc {
                     rpc.close(means);
+                }
+            }
+            Field::Source => {
+                if let Some(sources) = &mut self.sources {
+                    sources.close();
                 }
             }
             Field::Part => {
@@ -564,6 +580,11 @@ impl Visitor<Field> for Facts {
                     rpc.scalar(means, value);
                 }
             }
+            Field::Source | Field::SourceText => {
+                if let Some(sources) = &mut self.sources {
+                    sources.scalar(means, value);
+                }
+            }
 
             usage => {
                 let Some(count) = value.count() else { return };
@@ -579,10 +600,14 @@ impl Visitor<Field> for Facts {
         }
     }
 
+    fn named(&mut self, name: &[u8]) -> bool {
+        self.sources.as_mut().is_some_and(|sources| sources.named(name))
+    }
+
     fn captures(&self, means: Field) -> bool {
         match means {
             Field::Text | Field::PartText | Field::Delta => self.said.as_ref().is_some_and(|said| said.wants()),
-            _ => self.calls.is_some() || self.rpc.is_some(),
+            _ => self.calls.is_some() || self.rpc.is_some() || self.sources.is_some(),
         }
     }
 
@@ -595,6 +620,9 @@ impl Visitor<Field> for Facts {
         }
         if let Some(rpc) = &mut self.rpc {
             rpc.piece(means, bytes);
+        }
+        if let Some(sources) = &mut self.sources {
+            sources.piece(bytes);
         }
         if let Some(calls) = &mut self.calls {
             calls.piece(bytes);

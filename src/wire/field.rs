@@ -79,6 +79,11 @@ pub enum Field {
     RpcPart,
     /// An error in the place of a result.
     RpcError,
+
+    /// Anything in a document in which sources are looked for.
+    Source,
+    /// A text that may be such a document.
+    SourceText,
     /// Its place among the choice's tool calls.
     ToolIndex,
     /// Its name.
@@ -176,7 +181,7 @@ impl Meaning for Field {
     fn wants_text(self) -> bool {
         use Field::{
             Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, LineKind, Model,
-            RpcAskedAs, RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier, ToolId, ToolName, ToolType,
+            RpcAskedAs, RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier, Source, ToolId, ToolName, ToolType,
         };
         matches!(
             self,
@@ -195,6 +200,7 @@ impl Meaning for Field {
                 | RpcName
                 | RpcAskedAs
                 | RpcResultType
+                | Source
                 | ToolName
                 | ToolType
                 | ItemType
@@ -204,7 +210,11 @@ impl Meaning for Field {
     }
 
     fn captured(self) -> bool {
-        use Field::{ArgsDelta, Delta, ItemArgs, PartText, RpcArgs, RpcPart, Text, ToolArgs};
-        matches!(self, ToolArgs | ItemArgs | ArgsDelta | RpcArgs | RpcPart | Text | PartText | Delta)
+        use Field::{ArgsDelta, Delta, ItemArgs, PartText, RpcArgs, RpcPart, SourceText, Text, ToolArgs};
+        matches!(self, ToolArgs | ItemArgs | ArgsDelta | RpcArgs | RpcPart | SourceText | Text | PartText | Delta)
+    }
+
+    fn tells_names(self) -> bool {
+        self == Field::Source
     }
 }

@@ -33,6 +33,7 @@ mod seams;
 mod shape;
 mod share;
 mod slo;
+mod sources;
 mod sse;
 mod storm;
 mod stream;

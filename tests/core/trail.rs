@@ -52,7 +52,7 @@ fn full() -> Record {
         cache_read: Some(1000),
         ..Usage::default()
     };
-    let tool = |name: &str, outcome| ToolRun { name: name.to_owned(), outcome, ..ToolRun::default() };
+    let tool = |name: &str, outcome, ms| ToolRun { name: name.to_owned(), outcome, ms, ..ToolRun::default() };
     Record {
         call: "3f6a9b1e-6f2a-4b0e-9a39-2f8f2c3d4e5f".to_owned(),
         kind: Some("tool".to_owned()),
@@ -80,7 +80,7 @@ fn full() -> Record {
             Limited { name: "slow".to_owned(), verdict: "pass", waited_ms: 2.0, ..Limited::default() },
             Limited { name: "hard".to_owned(), verdict: "cut", ..Limited::default() },
         ],
-        tool_runs: vec![tool("search", "ok"), tool("fetch", "failed")],
+        tool_runs: vec![tool("search", "ok", Some(310.5)), tool("fetch", "failed", None)],
         tools: vec!["unused".to_owned()],
         tool_calls: vec![ToolCall { name: "answer".to_owned(), ..ToolCall::default() }],
         ..Record::default()
@@ -143,7 +143,7 @@ fn a_call_comes_back_as_it_went_in() {
                 {"name": "slow", "verdict": "waited"}, {"name": "hard", "verdict": "cut"},
                 {"name": "retries", "verdict": "shadow"},
             ],
-            "tools_run": [{"name": "search", "outcome": "ok"}, {"name": "fetch", "outcome": "failed"}],
+            "tools_run": [{"name": "search", "outcome": "ok", "ms": 310.5}, {"name": "fetch", "outcome": "failed"}],
             "tools_asked": ["answer"],
             "sources": ["doc-1"],
         }],
@@ -542,7 +542,7 @@ proptest! {
         let store = Memory::default();
         let name = trails.name(None, "run");
         put(&trails, &name, &full(), &store, s(0));
-        let key = "weir.1.trail.0";
+        let key = "weir.2.trail.0";
         let (mut set, cas) = store.get(key).unwrap().unwrap();
         let at = at.min(set.len());
         set.splice(at..(at + junk.len()).min(set.len()), junk);

@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -149,6 +150,75 @@ fn a_run_through_envoy_is_read_by_its_token_and_by_nobody_else() {
     assert_eq!(ask(at, "POST", "/.weir/runs/r-1", &mine, Some(&json!({}))).status, 405);
     let head = ask(at, "HEAD", "/.weir/runs/r-1", &mine, None);
     assert_eq!((head.status, head.body.len()), (200, 0));
+    envoy.stop();
+}
+
+/// What a knowledge base answers, in chunks that cut it anywhere.
+const FOUND: &str = r#"{"results":[{"score":0.9,"metadata":{"source":"billing-faq.md"}},{"metadata":{"source":"tariffs \u003c 2025"}}]}"#;
+
+/// A server that answers everything with [`FOUND`], a few bytes at a time. It ends with the test's process.
+fn knowledge_base() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut asked = Vec::new();
+                let mut buffer = [0; 4096];
+                while !asked.ends_with(b"}") {
+                    let Ok(read @ 1..) = stream.read(&mut buffer) else { return };
+                    asked.extend(&buffer[..read]);
+                }
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-source: kb\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+                let _ = stream.write_all(head.as_bytes());
+                for piece in FOUND.as_bytes().chunks(13) {
+                    let _ = stream.write_all(&[format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+                    let _ = stream.flush();
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                let _ = stream.write_all(b"0\r\n\r\n");
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn what_a_tool_found_is_read_out_of_its_answer_through_envoy() {
+    let config = json!({
+        "identity": {"run": [{"header": "x-run"}]},
+        "kinds": [{"match": {"path": "/tools/*"}, "kind": "tool", "name": "kb.search"}],
+        "tools": {},
+        "audit": {"trail": {
+            "key": "0123456789abcdef", "sources": ["x-source"], "source_pointers": ["/results/*/metadata/source"],
+        }},
+    });
+    let bootstrap = Bootstrap {
+        filters: vec![WeirFilter::new(&wasm::build().unwrap()).config(config).to_json()],
+        routes: vec![Route::all("all", "kb")],
+        clusters: vec![Cluster::plain("kb", knowledge_base())],
+        ..Bootstrap::default()
+    };
+    let envoy = Launch::new(&binary::bring().unwrap()).workers(2).start(&bootstrap).unwrap();
+    let at = envoy.address();
+    let answer = ask(at, "POST", "/tools/search", &[("x-run", "r")], Some(&json!({"q": "x"})));
+    assert_eq!(String::from_utf8_lossy(&answer.body), FOUND, "the answer stays as it is");
+    let token = answer.header("x-weir-run-token").unwrap().to_owned();
+    let call = eventually("the call in the trail", || {
+        let answer = ask(at, "GET", "/.weir/runs/r", &[("x-weir-run-token", &token)], None);
+        let trail: Value = serde_json::from_slice(&answer.body).ok()?;
+        trail["calls"].get(0).cloned()
+    });
+    assert_eq!(call["sources"], json!(["kb", "billing-faq.md", "tariffs < 2025"]));
+    let run = &call["tools_run"][0];
+    assert_eq!((&run["name"], &run["outcome"]), (&json!("kb.search"), &json!("ok")));
+    assert!(run["ms"].as_f64().is_some_and(|ms| (10.0..10_000.0).contains(&ms)), "{run}");
+    let page = ask(at, "GET", "/.weir/runs/r", &[("x-weir-run-token", &token), ("accept", "text/html")], None);
+    let page = String::from_utf8(page.body).unwrap();
+    for text in ["Source <code>tariffs &lt; 2025</code>", "kb.search ran for "] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
     envoy.stop();
 }
 

@@ -4,7 +4,7 @@ use super::limits::choices;
 use super::{Json, Made, Path, Slot, object, required};
 use crate::config::HeaderName;
 use crate::config::trail::{
-    HandOut, Idle, MAX_SOURCES, Trail, TrailPath, TrailRecords, TrailRuns, default_operator_header,
+    HandOut, Idle, MAX_SOURCES, SourcePointer, Trail, TrailPath, TrailRecords, TrailRuns, default_operator_header,
 };
 
 choices! {
@@ -12,6 +12,12 @@ choices! {
 }
 
 impl Made for TrailPath {
+    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+        Self::try_from(String::read(from, path)?)
+    }
+}
+
+impl Made for SourcePointer {
     fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
         Self::try_from(String::read(from, path)?)
     }
@@ -40,6 +46,7 @@ impl Made for Trail {
         let (mut trail_path, mut key, mut operator_key) = (TrailPath::default(), None, None);
         let (mut tokens, mut operator_header) = (HandOut::default(), default_operator_header());
         let mut sources: Vec<HeaderName> = Vec::new();
+        let mut source_pointers: Vec<SourcePointer> = Vec::new();
         let (mut runs, mut records, mut forget_after_s) =
             (TrailRuns::default(), TrailRecords::default(), Idle::default());
         let fields: &mut [(&str, &mut dyn Slot)] = &mut [
@@ -49,15 +56,18 @@ impl Made for Trail {
             ("operator_key", &mut operator_key),
             ("operator_header", &mut operator_header),
             ("sources", &mut sources),
+            ("source_pointers", &mut source_pointers),
             ("runs", &mut runs),
             ("records", &mut records),
             ("forget_after_s", &mut forget_after_s),
         ];
         object(from, path, fields)?;
         let key = required(key, "key")?;
-        if sources.len() > MAX_SOURCES {
-            path.key("sources");
-            return Err(format!("{} of them, at most {MAX_SOURCES}", sources.len()));
+        for (name, many) in [("sources", sources.len()), ("source_pointers", source_pointers.len())] {
+            if many > MAX_SOURCES {
+                path.key(name);
+                return Err(format!("{many} of them, at most {MAX_SOURCES}"));
+            }
         }
         Ok(Self {
             path: trail_path,
@@ -66,6 +76,7 @@ impl Made for Trail {
             operator_key,
             operator_header,
             sources,
+            source_pointers,
             runs,
             records,
             forget_after_s,

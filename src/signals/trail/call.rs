@@ -146,6 +146,9 @@ pub struct Ran {
     pub name: String,
     /// In the record's words.
     pub outcome: String,
+    /// How long it ran.
+    #[serde(rename = "ms", serialize_with = "ms", skip_serializing_if = "Option::is_none")]
+    pub us: Option<u64>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -197,7 +200,6 @@ pub(super) fn is_step(record: &Record) -> bool {
 /// The call of a record, as it lies in the store; `sources` are what its answer's headers name.
 pub(super) fn encode(record: &Record, sources: &[String], began_us: u64) -> Vec<u8> {
     let mut to = Writer::new(MAX_BYTES);
-    let time = |ms: Option<f64>| ms.map(|ms| ((ms * 1000.0) as u64).min((1 << TIME_BITS) - 1));
     let count = |n: Option<u64>| n.map(|n| n.min((1 << COUNT_BITS) - 1));
     to.number(began_us);
     to.byte(number_of(record.ended));
@@ -229,23 +231,30 @@ pub(super) fn encode(record: &Record, sources: &[String], began_us: u64) -> Vec<
     to.done()
 }
 
+/// Milliseconds as microseconds.
+fn time(ms: Option<f64>) -> Option<u64> {
+    ms.map(|ms| ((ms * 1000.0) as u64).min((1 << TIME_BITS) - 1))
+}
+
 fn lists(to: &mut Writer, record: &Record, sources: &[String]) {
     let bit = |limit: &&Limited| limit.verdict != "pass" || limit.waited_ms > 0.0;
     let limits = record.limits.iter().filter(bit).map(|limit| {
         let word = if limit.verdict == "pass" { "waited" } else { limit.verdict };
-        (LIMIT, limit.name.as_str(), word)
+        (LIMIT, limit.name.as_str(), word, None)
     });
-    let retry = record.retry.iter().filter(|retry| retry.verdict != "pass").map(|r| (LIMIT, "retries", r.verdict));
-    let ran = record.tool_runs.iter().map(|ToolRun { name, outcome, .. }| (RAN, name.as_str(), *outcome));
+    let retry =
+        record.retry.iter().filter(|retry| retry.verdict != "pass").map(|r| (LIMIT, "retries", r.verdict, None));
+    let ran = record.tool_runs.iter().map(|run: &ToolRun| (RAN, run.name.as_str(), run.outcome, time(run.ms)));
     // The tools' own section tells more of them than the dialects, which know their names.
     let told = record.tool_calls.iter().map(|tool| tool.name.as_str());
     let known = record.tools.iter().map(String::as_str).filter(|_| record.tool_calls.is_empty());
-    let asked = told.chain(known).map(|name| (ASKED, name, ""));
-    let sources = sources.iter().map(|source| (SOURCE, source.as_str(), ""));
+    let asked = told.chain(known).map(|name| (ASKED, name, "", None));
+    let sources = sources.iter().map(|source| (SOURCE, source.as_str(), "", None));
     let mut left_out = 0u64;
-    for (what, name, word) in limits.chain(retry).chain(ran).chain(asked).chain(sources) {
-        // Its number, two lengths, two texts; then the end and the number of those that are left out.
-        let need = 3 + name.floor_char_boundary(ITEM) + word.floor_char_boundary(WORD) + 3;
+    for (what, name, word, us) in limits.chain(retry).chain(ran).chain(asked).chain(sources) {
+        // Its number, two lengths, two texts, a run's time; then the end and the number of those that are left out.
+        let ran = if what == RAN { 6 } else { 0 };
+        let need = 3 + name.floor_char_boundary(ITEM) + word.floor_char_boundary(WORD) + ran + 3;
         if left_out > 0 || to.room() < need {
             left_out = left_out.saturating_add(1).min(0x3fff);
             continue;
@@ -253,6 +262,9 @@ fn lists(to: &mut Writer, record: &Record, sources: &[String]) {
         to.byte(what);
         to.text(name, ITEM);
         to.text(word, WORD);
+        if what == RAN {
+            to.perhaps(us);
+        }
     }
     to.byte(0);
     to.number(left_out);
@@ -294,7 +306,7 @@ pub(super) fn decode(bytes: &[u8]) -> Call {
     loop {
         match from.byte() {
             LIMIT => call.limits.push(Limit { name: from.text(), verdict: from.text() }),
-            RAN => call.tools_run.push(Ran { name: from.text(), outcome: from.text() }),
+            RAN => call.tools_run.push(Ran { name: from.text(), outcome: from.text(), us: from.perhaps() }),
             ASKED => {
                 call.tools_asked.push(from.text());
                 from.text();

@@ -311,6 +311,11 @@ fn facts(to: &mut Page, run: &Run, call: &Call) {
         let first = call.first_token_us.map(|first| format!(", first words after {}", span(first)));
         fact(format!("took {}{}", span(total), first.unwrap_or_default()));
     }
+    for tool in &call.tools_run {
+        if let Some(us) = tool.us {
+            fact(format!("{} ran for {}", tool.name, span(us)));
+        }
+    }
     if let Some(cost) = call.cost {
         fact(dollars(cost));
     }
