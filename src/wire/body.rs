@@ -303,7 +303,7 @@ impl Inner {
                 let mut events = Reads { reading, facts: &mut self.facts, unread: &mut self.unread };
                 framing.finish(&mut events);
             }
-            Framing::Documents { reader, lost: false, .. } => {
+            Framing::Documents { reader, lost, .. } if !*lost => {
                 if reader.is_fresh() {
                     return;
                 }
@@ -311,6 +311,8 @@ impl Inner {
                     self.unread.json += 1;
                 }
                 self.facts.document_ended();
+                // The end may be told again.
+                *lost = true;
             }
             _ => {}
         }

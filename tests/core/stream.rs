@@ -144,6 +144,21 @@ fn what_could_not_be_read_is_counted_by_why_and_does_not_hide_the_rest() {
 }
 
 #[test]
+fn what_breaks_off_counts_once_although_its_end_is_told_twice() {
+    for (content_type, answer) in [
+        ("application/json", r#"{"choices":[{"index":0,"message":{"content":"a"#),
+        ("application/x-ndjson", "{\"choices\":[]}\n{\"choices\":[{\"index"),
+        ("text/event-stream", "data: {\"choices\":[{\"index\":0"),
+    ] {
+        for pieces in every_split(answer.as_bytes()) {
+            let call = Call { response_headers: vec![("content-type", content_type)], ..Call::default() };
+            let record = call.answered(pieces).record();
+            assert_eq!((record.unread, record.ended == Ended::Complete), (1, false), "{content_type}");
+        }
+    }
+}
+
+#[test]
 fn an_event_of_a_known_kind_is_too_large_however_it_is_cut() {
     let event =
         |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
