@@ -121,7 +121,7 @@ pub const COST_BUCKETS: &[u64] = &[
 pub const CALLS_BUCKETS: &[u64] = &[1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
 
 /// How tools come out.
-pub const OUTCOMES: &[&str] = &["ok", "error", "failed", "refused"];
+pub const OUTCOMES: &[&str] = &["ok", "error", "failed", "refused", "unread"];
 
 /// Bounds of what is told in percent.
 pub const PERCENT_BUCKETS: &[u64] = &[5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 99, 100];

@@ -213,7 +213,8 @@ pub struct ToolCall {
 pub struct ToolRun {
     /// The tool's name.
     pub name: String,
-    /// `ok`, `error` (the tool says so), `failed` (it never came to an answer), `refused` (it was never asked).
+    /// `ok`, `error` (the tool says so), `failed` (it never came to an answer), `refused` (it was never asked), `unread` (its answer
+    /// was too large to be read).
     pub outcome: &'static str,
     /// The call that asked for it: its id in the model's answer.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -46,7 +46,7 @@ use planning::Planning;
 use retrying::{Ending, Retrying};
 use sourcing::Sourcing;
 use telling::Telling;
-use tooling::Tooling;
+use tooling::{Tooling, UNREAD};
 use trailing::Trailing;
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
@@ -410,7 +410,7 @@ impl Stream {
             status,
             reached,
             attempts: upstream.attempts.unwrap_or(0),
-            tool_failed: ran.runs.iter().any(|run| run.outcome != "ok"),
+            tool_failed: ran.runs.iter().any(|run| !matches!(run.outcome, "ok" | UNREAD)),
             waste,
             usage: &usage,
             model: model.as_deref(),

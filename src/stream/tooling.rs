@@ -19,6 +19,9 @@ use crate::wire::rpc::{self, Answered, Rpc, Run};
 /// The kind of calls that are tools.
 const TOOL: &str = "tool";
 
+/// How a tool came out whose answer was there, but too large to be read.
+pub(super) const UNREAD: &str = "unread";
+
 /// What one call has to do with tools, where somebody wants to know.
 #[derive(Debug)]
 pub(super) struct Tooling {
@@ -224,13 +227,13 @@ impl Stream {
             return ran;
         };
         ran.unread.add(answer_unread);
-        // What was too large to be read was an answer all the same.
+        // What was too large to be read was an answer all the same, of which nobody knows how it came out.
         let unseen = answer_unread.oversize > 0 && ended == Ended::Complete;
         let outcome = |run: &Run| match run.answered {
             _ if refused => "refused",
             Some(Answered::Ok) => "ok",
             Some(Answered::Error) => "error",
-            None if unseen => "ok",
+            None if unseen => UNREAD,
             Some(Answered::Failed | Answered::Interim) | None => "failed",
         };
         let runs: Vec<Run> = runs.into_iter().filter(|run| run.answered != Some(Answered::Interim)).collect();
@@ -240,7 +243,7 @@ impl Stream {
         {
             // What has not run may be tried again, and waits on.
             let calls: Vec<_> =
-                runs.iter().map(|run| (matches!(outcome(run), "ok" | "error"), known_run(run))).collect();
+                runs.iter().map(|run| (matches!(outcome(run), "ok" | "error" | UNREAD), known_run(run))).collect();
             let (found, seen) = asks.ran(store, salt, who, &calls, now);
             ran.matched.never_run = seen.never_run;
             ran.store = seen.store;

@@ -377,7 +377,12 @@ fn tags(to: &mut Page, call: &Call) {
         to.tag("warn", words, &limit.name);
     }
     for tool in call.tools_run.iter().filter(|tool| tool.outcome != "ok") {
-        to.tag("warn", if tool.outcome == "error" { "Reports an error:" } else { "Did not answer:" }, &tool.name);
+        let words = match tool.outcome.as_str() {
+            "error" => "Reports an error:",
+            "unread" => "Answer too large to be read:",
+            _ => "Did not answer:",
+        };
+        to.tag("warn", words, &tool.name);
     }
     if call.waste > 0 {
         let why = match call.waste_reason.as_deref() {
