@@ -2,12 +2,14 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use support::collector::Collector;
-use support::http::{chat, eventually, post};
+use support::http::{chat, eventually, get, post};
 use support::{deploy, root, yaml};
 use weirctl::envoy::{Envoy, Launch, binary, wasm};
 use weirctl::upstream::{Options, Upstream};
@@ -15,6 +17,7 @@ use weirctl::upstream::{Options, Upstream};
 const STANDALONE: &str = "envoy/standalone/envoy.yaml";
 const LIMITS: &str = "envoy/limits/envoy.yaml";
 const RETRIES: &str = "envoy/retries/envoy.yaml";
+const AUDIT: &str = "envoy/audit/envoy.yaml";
 const OTEL: &str = "envoy/otel/envoy.yaml";
 const ECDS: &str = "envoy/ecds/envoy.yaml";
 const GLOBAL: &str = "envoy/global-limits/envoy.yaml";
@@ -43,7 +46,7 @@ fn samples(envoy: &Envoy, metric: &str) -> Vec<String> {
 #[test]
 fn envoy_finds_every_bootstrap_valid_as_it_stands() {
     let stage = deploy::stage(&wasm::build().unwrap());
-    for bootstrap in [STANDALONE, LIMITS, RETRIES, OTEL, ECDS, GLOBAL] {
+    for bootstrap in [STANDALONE, LIMITS, RETRIES, AUDIT, OTEL, ECDS, GLOBAL] {
         let run = Command::new(binary::bring().unwrap())
             .args(["--mode", "validate", "--config-path", bootstrap])
             .current_dir(stage.path())
@@ -121,6 +124,57 @@ fn limits_hold_each_user_to_its_calls_and_say_so() {
     });
     assert_eq!(counted, refused as u64);
     assert_eq!(of(&[r#"limit="tenant-tpm""#, r#"verdict="refuse""#]), 0);
+}
+
+/// What a client of HTTP/1.1 that asks for trailers gets, as it comes; nothing in it ends the answer but its connection.
+fn with_trailers(envoy: &Envoy) -> String {
+    let body = chat("gpt-4o").to_string();
+    let mut stream = TcpStream::connect(envoy.address()).unwrap();
+    write!(
+        stream,
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: llm\r\nte: trailers\r\nconnection: te, close\r\nx-tenant: acme\r\nx-run: r-1\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn audit_tells_http1_clients_in_trailers_seals_records_and_keeps_the_trail() {
+    let stage = deploy::stage(&wasm::build().unwrap());
+    let upstream = upstream();
+    let envoy = start(&deploy::bootstrap(AUDIT, stage.path(), |_| upstream.address()));
+    let answer = with_trailers(&envoy);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let (_, trailers) = body.rsplit_once("\r\n0\r\n").unwrap();
+    for told in ["x-weir-call: ", "x-weir-run: r-1", "x-weir-model: gpt-4o"] {
+        assert!(head.contains(told), "{told} is not in {head}");
+    }
+    for told in ["x-weir-ended: complete", "x-weir-usage: input=", "x-weir-ttft-ms: "] {
+        assert!(trailers.contains(told), "{told} is not in {trailers}");
+    }
+    let token = head.lines().find_map(|line| line.strip_prefix("x-weir-run-token: ")).expect("the run's token");
+    let trail = eventually("the call in the trail", || {
+        let (status, body) =
+            get(envoy.address(), "/.weir/runs/r-1", &[("x-tenant", "acme"), ("x-weir-run-token", token)]);
+        (status == 200).then(|| serde_json::from_slice::<Value>(&body).unwrap())
+    });
+    assert_eq!((&trail["totals"]["calls"], &trail["calls"][0]["ended"]), (&json!(1), &json!("complete")));
+    let records = eventually("the records", || Some(records(&envoy.log())).filter(|r| r.len() >= 2));
+    assert!(records.iter().all(|record| record["chain"]["key"] == "2026-11"), "{records:#?}");
+    let dir = tempfile::tempdir().unwrap();
+    let (log, keys) = (dir.path().join("access.log"), dir.path().join("keys"));
+    std::fs::write(&log, envoy.log()).unwrap();
+    std::fs::write(&keys, "2026-11 change me: 32 random characters").unwrap();
+    let verify = Command::new(env!("CARGO_BIN_EXE_weirctl"))
+        .args(["audit", "verify"])
+        .args([&log, &"--key-file".into(), &keys])
+        .output()
+        .unwrap();
+    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
 }
 
 fn last_number(sample: &str) -> u64 {

@@ -15,7 +15,7 @@ const HEAD: &str =
 fn the_snippet_and_every_bootstrap_have_the_tags_and_buckets_of_the_metric_table() {
     let yaml = stats::yaml();
     committed::is("envoy/stats.yaml", &format!("{HEAD}{yaml}"));
-    for folder in ["standalone", "limits", "retries", "otel", "ecds", "global-limits"] {
+    for folder in ["standalone", "limits", "retries", "audit", "otel", "ecds", "global-limits"] {
         committed::ends_with(&format!("envoy/{folder}/envoy.yaml"), MARK, &yaml);
     }
     let in_a_patch: String = yaml.lines().map(|line| format!("        {line}\n")).collect();
