@@ -1,10 +1,12 @@
 //! `weirctl check`: what is wrong with a config, by path, or what it will do, in plain sentences.
 
+mod audit;
 mod limits;
 mod plan;
 mod prices;
 mod retries;
 mod runs;
+mod tools;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -105,7 +107,8 @@ pub fn describe(config: &Config) -> Vec<String> {
                  not ask for it."
             .into(),
         false if !config.limits.is_empty() => "No body is changed, but for streams that a limit cuts.".to_owned(),
-        false if !config.retry_budgets.is_empty() => "No body is changed.".to_owned(),
+        false if config.audit.sse_comment => "No body is changed, but for a comment behind streams.".to_owned(),
+        false if !config.retry_budgets.is_empty() || audit::is_told(config) => "No body is changed.".to_owned(),
         false => "No request and no answer is changed.".to_owned(),
     });
     said.push(match config.usage.estimate {
@@ -128,6 +131,8 @@ pub fn describe(config: &Config) -> Vec<String> {
     said.extend(prices::describe(config));
     said.extend(runs::describe(config));
     said.extend(plan::describe(config));
+    said.extend(tools::describe(config));
+    said.extend(audit::describe(config));
     said
 }
 
@@ -161,6 +166,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
     said.extend(prices::warnings(config));
     said.extend(runs::warnings(config));
     said.extend(plan::warnings(config));
+    said.extend(tools::warnings(config));
+    said.extend(audit::warnings(config));
     said
 }
 
