@@ -1,6 +1,6 @@
 // Runs a proxy-wasm filter under Node's V8, the engine that Envoy has too, over answers that are handed in on stdin:
-//   {"wasm": path, "config": text, "seconds": s, "rounds": n,
-//    "cases": [{"request": [[name, value]…], "body": text, "response": [[name, value]…], "pieces": [hex…]}…]}
+//   {"wasm": path, "seconds": s, "rounds": n,
+//    "cases": [{"config": text, "request": [[name, value]…], "body": text, "response": [[name, value]…], "pieces": [hex…]}…]}
 // For each case it prints how many nanoseconds one whole call takes, and how many of them the answer's body, of the
 // best round; and the record, so that whoever asked can see that the work was done:
 //   [{"call": ns, "body": ns, "record": text}…]
@@ -162,8 +162,11 @@ class Host {
 }
 
 const task = JSON.parse(readFileSync(0, 'utf8'));
-const host = new Host(task.wasm, task.config);
-const cases = task.cases.map(({ request, body, response, pieces }) => ({
+// One filter for all cases of a config.
+const hosts = new Map();
+const host = (config) => hosts.get(config) ?? hosts.set(config, new Host(task.wasm, config)).get(config);
+const cases = task.cases.map(({ config, request, body, response, pieces }) => ({
+  host: host(config),
   requestHead: serialize(request),
   responseHead: serialize(response),
   body: text.encode(body),
@@ -178,7 +181,7 @@ for (let round = 0; round <= task.rounds; round++) {
     const end = begin + BigInt(Math.round(task.seconds * 1e9));
     let now = begin;
     while (now < end || calls === 0) {
-      body += host.call(ready);
+      body += ready.host.call(ready);
       calls++;
       now = process.hrtime.bigint();
     }
@@ -187,7 +190,7 @@ for (let round = 0; round <= task.rounds; round++) {
       ready.call.push(Number(now - begin) / calls);
       ready.bodies.push(body / calls);
     }
-    ready.record = Buffer.from(host.record ?? []).toString();
+    ready.record = Buffer.from(ready.host.record ?? []).toString();
   }
 }
 console.log(JSON.stringify(cases.map(({ call, bodies, record }) => ({ call: Math.min(...call), body: Math.min(...bodies), record }))));
