@@ -3,7 +3,9 @@
 #[allow(dead_code, unused_imports)] // Each test has its own use of it.
 mod fake_host;
 
-use fake_host::{Headers, Left, Vm, headers, vm};
+use std::sync::Arc;
+
+use fake_host::{Headers, Left, Process, Vm, headers, vm};
 use serde_json::{Value, json};
 // Only its exports are used, by the fake host.
 use weir as _;
@@ -179,4 +181,22 @@ fn records_of_a_worker_are_one_chain_and_a_new_config_goes_on_with_it() {
         set_up(vm, json!({}));
         assert_eq!(call(vm, PLAIN, 1000).record.unwrap()["chain"], Value::Null);
     });
+}
+
+#[test]
+fn chains_of_a_process_are_counted_over_its_workers_and_those_of_another_from_1() {
+    let begun = |process: &Arc<Process>| {
+        process.vm(|vm| {
+            set_up(vm, json!({"chain": {"key": "0123456789abcdef"}}));
+            let worker = call(vm, PLAIN, 1000).record.unwrap()["chain"]["worker"].as_str().unwrap().to_owned();
+            let (process, count) = worker.split_at(12);
+            (process.to_owned(), count.to_owned())
+        })
+    };
+    let [one, other] = [Arc::new(Process::default()), Arc::new(Process::default())];
+    let (of, first) = begun(&one);
+    assert_eq!(first, "0001");
+    assert_eq!([begun(&one), begun(&one)], ["0002", "0003"].map(|count| (of.clone(), count.to_owned())));
+    // What stands in front is random, where there are random numbers: as Wasm.
+    assert_eq!(begun(&other).1, "0001");
 }

@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 use super::clock;
 use super::store::HostStore;
 use crate::shared::{Change, Events, update};
-use crate::signals::chain::{Chain, Key};
+use crate::signals::chain::{COUNT, Chain, Key, next};
 
-/// Where in the store the VMs that began a chain are counted.
-const BEGUN: &str = "weir.chains";
+/// Where in the store the number of the chain lies that began last.
+const LAST: &str = "weir.2.chains";
 
 #[cfg(target_os = "wasi")]
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -31,25 +31,26 @@ pub fn seal(json: &mut String, key: &Key) {
     });
 }
 
-/// A number that no other chain has: random where the host has random numbers, and else told apart by time, and from chains that
-/// begin at the same time in this process by the store.
+/// A number that no other chain has. Chains of one process are counted in its store; where that does not answer, the chain is none of
+/// those that are counted.
 fn number() -> u64 {
-    let mut begun = 0u64;
+    let mut hash = Sha256::new();
+    hash.update(clock::wall().unwrap_or_default().to_le_bytes());
+    hash.update(random());
+    let random = hash.finalize().first_chunk().copied().map_or(0, u64::from_be_bytes);
+    let mut number = random & !COUNT;
     let count = &mut |value: &mut [u8]| match value.first_chunk_mut::<8>() {
         Some(bytes) => {
-            begun = u64::from_le_bytes(*bytes).wrapping_add(1);
-            *bytes = begun.to_le_bytes();
+            number = next(u64::from_le_bytes(*bytes), random);
+            *bytes = number.to_le_bytes();
             Change::Write
         }
         None => Change::Keep,
     };
-    // A store that does not answer leaves it to the rest.
-    let _ = update(&HostStore, BEGUN, 8, &mut Events::default(), count);
-    let mut hash = Sha256::new();
-    hash.update(begun.to_le_bytes());
-    hash.update(clock::wall().unwrap_or_default().to_le_bytes());
-    hash.update(random());
-    hash.finalize().first_chunk().copied().map_or(0, u64::from_be_bytes)
+    match update(&HostStore, LAST, 8, &mut Events::default(), count) {
+        Ok(_) => number,
+        Err(_) => random & !COUNT,
+    }
 }
 
 #[cfg(target_os = "wasi")]

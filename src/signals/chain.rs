@@ -21,6 +21,19 @@ pub type Mac = [u8; 32];
 /// What stands in the place of the MAC before the first.
 pub const FIRST: Mac = [0; 32];
 
+/// Bits of a chain's number that count the chains of its process from 1; 0 is none that was counted. Those in front are random, and the
+/// process's own: so a chain of which no record is left is missed, if a later one has any.
+const COUNT_BITS: u32 = 16;
+
+/// The count's bits.
+pub const COUNT: u64 = (1 << COUNT_BITS) - 1;
+
+/// The number of the chain that begins behind the one with the number `last` (0: there is none), if `random` is that of a new process.
+pub fn next(last: u64, random: u64) -> u64 {
+    // A count that has come to its end begins anew, as another process's.
+    if last & COUNT == 0 || last & COUNT == COUNT { random & !COUNT | 1 } else { last + 1 }
+}
+
 /// A key, ready to sign, and its name.
 #[derive(Clone)]
 pub struct Key {
@@ -60,7 +73,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain without records. No other has this number.
+    /// A chain without records. No other has this number, see [`next`].
     pub fn new(worker: u64) -> Self {
         Self { worker, seq: 0, last: FIRST }
     }

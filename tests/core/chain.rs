@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use weir::record::Record;
-use weir::signals::chain::{Chain, Key, MAC_FIELD};
+use weir::signals::chain::{Chain, Key, MAC_FIELD, next};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -42,6 +42,16 @@ fn each_record_is_signed_with_the_one_before_it() {
             assert_eq!(sealed, plain);
         }
     }
+}
+
+#[test]
+fn chains_are_counted_within_their_process_and_no_two_have_a_number() {
+    let mut last = 0;
+    for n in 1..=3 {
+        last = next(last, 0xabcd_ef01_2345_6789);
+        assert_eq!(last, 0xabcd_ef01_2345_0000 + n);
+    }
+    assert_eq!(next(0x1_ffff, 0x2_1234), 0x2_0001, "a count at its end begins anew");
 }
 
 #[test]

@@ -122,14 +122,21 @@ fn report(findings: &Findings, files: &[PathBuf]) -> Value {
             "unknown_key": found(&chain.unknown_key),
         })
     });
+    let lost = findings.lost.iter().map(|lost| json!([hex(lost.from), hex(lost.to)]));
     let damaged = findings.damaged.iter().map(|at| json!({"file": name(files, at.0), "line": at.1}));
     json!({
         "fine": findings.is_fine(),
         "records": findings.records(),
         "unsealed": findings.unsealed,
+        "lost_chains": lost.collect::<Vec<_>>(),
         "damaged": damaged.collect::<Vec<_>>(),
         "chains": chains.collect::<Vec<_>>(),
     })
+}
+
+/// A chain's number as records have it.
+fn hex(worker: u64) -> String {
+    format!("{worker:016x}")
 }
 
 fn name(files: &[PathBuf], at: usize) -> String {
@@ -183,6 +190,10 @@ fn print(findings: &Findings, files: &[PathBuf]) {
             list(found.iter().map(at));
         }
     }
+    list(findings.lost.iter().map(|lost| match lost.from == lost.to {
+        true => format!("{}: the whole chain is missing", hex(lost.from)),
+        false => format!("{} to {}: these whole chains are missing", hex(lost.from), hex(lost.to)),
+    }));
     list(findings.damaged.iter().map(|at| format!("{}:{}: a record that was damaged", name(files, at.0), at.1)));
     if findings.unsealed > 0 {
         println!("{} lines without a sealed record", findings.unsealed);

@@ -130,6 +130,30 @@ fn lines_that_are_dropped_swapped_or_repeated_are_found_and_named() {
 }
 
 #[test]
+fn a_chain_of_which_nothing_is_left_is_missed_if_a_later_one_of_its_process_is_there() {
+    let key = Key::new(KEY.as_bytes(), "default");
+    let first = |worker: u64| {
+        let mut json = Record::default().to_json();
+        Chain::new(worker).seal(&mut json, &key);
+        json
+    };
+    for (there, lost) in [
+        (&[0x1_0001, 0x1_0002][..], &[][..]),
+        (&[0x1_0002, 0x1_0001], &[]),
+        (&[0x1_0002], &[(0x1_0001, 0x1_0001)]),
+        (&[0x1_0001, 0x1_0005, 0x1_0003], &[(0x1_0002, 0x1_0002), (0x1_0004, 0x1_0004)]),
+        (&[0x1_0001, 0x2_0004], &[(0x2_0001, 0x2_0003)]),
+        // Those that nobody could count are none of any process.
+        (&[0x1_0000, 0x2_0000, !0xffff], &[]),
+    ] {
+        let lines: Vec<_> = there.iter().map(|worker| first(*worker)).collect();
+        let findings = verify(&log(&lines));
+        let found: Vec<_> = findings.lost.iter().map(|lost| (lost.from, lost.to)).collect();
+        assert_eq!((&found[..], findings.is_fine()), (lost, lost.is_empty()), "{there:x?}");
+    }
+}
+
+#[test]
 fn another_key_proves_nothing_and_workers_may_interleave_in_any_way() {
     let lines = records(4);
     let mut keys = Keys::default();
@@ -173,6 +197,10 @@ fn the_command_says_what_is_wrong_and_its_exit_code_does_too() {
     let (code, out, _) = run(&[&old, &bad, "--key-file", &keys]);
     assert_eq!(code, Some(1));
     assert!(out.contains(&format!("0000000000000001: 2 was changed ({bad}:1)")), "{out}");
+    let second: Vec<_> = lines.iter().filter(|line| line.contains("0000000000000002")).cloned().collect();
+    write("second.log", &log(&second));
+    let (code, out, _) = run(&[&path("second.log"), "--key-file", &keys]);
+    assert!(code == Some(1) && out.contains("0000000000000001: the whole chain is missing"), "{out}");
     let (code, out, _) = run(&[&new, "--key-file", &keys]);
     assert!(code == Some(1) && out.contains("0000000000000001: 0 to 1 are missing"), "{out}");
     let (code, out, _) = run(&[&new, "--key-file", &keys, "--partial", "--json"]);

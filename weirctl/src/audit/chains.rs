@@ -3,9 +3,9 @@
 //! What is known of a chain is its runs: records that follow one another. A record is proven by the one before it, so the first
 //! of a run waits for that one, and its text is kept as long.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use weir::signals::chain::{FIRST, Mac};
+use weir::signals::chain::{COUNT, FIRST, Mac};
 
 use super::keys::Keys;
 use super::sealed::{Line, Sealed};
@@ -54,11 +54,22 @@ impl Chain {
     }
 }
 
+/// Chains of a process of which no record is there, although one that began later is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The first of them.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+}
+
 /// What is known of all logs.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     /// The chains in the order in which they came.
     pub chains: Vec<Chain>,
+    /// Those that are missing as a whole.
+    pub lost: Vec<Lost>,
     /// Lines with traces of a record.
     pub damaged: Vec<At>,
     /// Lines without a sealed record.
@@ -68,7 +79,7 @@ pub struct Findings {
 impl Findings {
     /// Whether nothing is wrong.
     pub fn is_fine(&self) -> bool {
-        self.damaged.is_empty() && self.chains.iter().all(Chain::is_fine)
+        self.damaged.is_empty() && self.lost.is_empty() && self.chains.iter().all(Chain::is_fine)
     }
 
     /// All records.
@@ -153,7 +164,10 @@ impl Logs {
             let open = self.chains.remove(worker)?;
             Some(Chain { worker: worker.clone(), ..open.closed(partial) })
         });
-        Findings { chains: chains.collect(), damaged: self.damaged, unsealed: self.unsealed }
+        let chains: Vec<Chain> = chains.collect();
+        // Where the beginning is gone, chains may be that were over by then.
+        let lost = if partial { Vec::new() } else { lost(&chains) };
+        Findings { chains, lost, damaged: self.damaged, unsealed: self.unsealed }
     }
 }
 
@@ -214,6 +228,23 @@ impl Open {
         }
         chain
     }
+}
+
+/// Chains are counted from 1 within a process, and have its number in front.
+fn lost(chains: &[Chain]) -> Vec<Lost> {
+    let numbers = chains.iter().filter_map(|chain| u64::from_str_radix(&chain.worker, 16).ok());
+    let numbers: BTreeSet<u64> = numbers.filter(|number| number & COUNT != 0).collect();
+    let mut lost = Vec::new();
+    let mut before = None;
+    for number in numbers {
+        let same = |before: &u64| before & !COUNT == number & !COUNT;
+        let wanted = before.filter(same).unwrap_or(number & !COUNT) + 1;
+        if wanted < number {
+            lost.push(Lost { from: wanted, to: number - 1 });
+        }
+        before = Some(number);
+    }
+    lost
 }
 
 fn prove(chain: &mut Chain, keys: &Keys, (key, before, signed, mac): (&str, &Mac, &[u8], &Mac), finding: Finding) {
