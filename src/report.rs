@@ -65,8 +65,8 @@ pub struct RetryCount {
 /// What a call had to do with its run's plan.
 #[derive(Debug)]
 pub struct Planned {
-    /// What it was to it, if it was a step.
-    pub verdict: Option<Verdict>,
+    /// What its steps were to it, if it made any.
+    pub verdicts: Vec<Verdict>,
     /// What became of plans.
     pub seen: Seen,
     /// What was seen of the store.
@@ -247,8 +247,8 @@ pub fn of(call: Settled<'_>, config: &Config, worker: &mut Worker) -> Report {
     }
     let retries = (labels.route, attempts);
 
-    if let Some(Planned { verdict, seen: Seen { closed, declared }, store: events }) = planned {
-        if let Some(verdict) = verdict {
+    if let Some(Planned { verdicts, seen: Seen { closed, declared }, store: events }) = planned {
+        for verdict in verdicts {
             add(Series { id: Id::PlanSteps, value: verdict as u8 }, 1);
         }
         for percent in closed {

@@ -70,6 +70,34 @@ fn without_prices_there_is_no_cost_no_kind_and_no_metric() {
 }
 
 #[test]
+fn an_mcp_tool_has_the_price_of_its_name_with_nothing_else_configured() {
+    let config = json!({"prices": [
+        {"match": {"tool": "search"}, "per_call": "0.005"}, {"match": {"kind": "tool"}, "per_call": "0.000001"}
+    ]});
+    let accept = ("accept", "application/json, text/event-stream");
+    let called = |name: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}});
+    for (what, more, body, total) in [
+        ("its name", accept, called("search"), 5_000_000),
+        ("in a session", ("mcp-session-id", "s"), called("search"), 5_000_000),
+        ("the first of a batch", accept, json!([called("search"), called("other")]), 5_000_000),
+        ("another", accept, called("other"), 1_000),
+        ("no tool", accept, json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}), 1_000),
+    ] {
+        vm(|vm| {
+            assert!(vm.configure(config.to_string()), "{:?}", vm.logged());
+            let http = vm.exchange();
+            http.request_headers(headers(&[(":method", "POST"), (":path", "/mcp"), (":authority", "t"), more]), false);
+            http.request_in_pieces(body.to_string().as_bytes(), 20);
+            http.response_headers(headers(&[(":status", "200"), ("content-type", "application/json")]), false);
+            http.response_in_pieces(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 50);
+            http.property("response.code_details", b"via_upstream");
+            let left = http.end(Goodbye::Logged);
+            assert_eq!(left.record.expect("a record")["cost"]["total"], total, "{what}");
+        });
+    }
+}
+
+#[test]
 fn a_limit_of_cost_is_charged_what_the_call_cost_and_refuses_when_that_is_used_up() {
     let limits = json!([{"name": "spend", "scope": ["tenant"], "unit": "cost", "budget": {"limit": 9_000}}]);
     vm(|vm| {

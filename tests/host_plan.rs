@@ -120,6 +120,41 @@ fn an_unplanned_step_is_answered_before_it_is_sent_and_moves_nothing() {
 }
 
 #[test]
+fn no_tool_gets_by_in_a_batch_or_without_saying_what_it_accepts() {
+    let batch = |tools: &[&str]| Value::from_iter(tools.iter().map(|tool| calls(tool)));
+    let many: Vec<&str> = std::iter::repeat_n("search", 64).chain(["orders.list"]).collect();
+    for hold in MODES {
+        for (what, body, head, verdict) in [
+            ("a batch as planned", batch(&["search", "billing.history"]), PLAN, None),
+            ("one tool in a batch", batch(&["orders.list"]), PLAN, Some("unplanned")),
+            ("behind what is planned", batch(&["search", "orders.list"]), PLAN, Some("unplanned")),
+            ("behind more than is kept", batch(&many), ("x-agent-plan", "search*"), Some("unplanned")),
+            ("no tool at all", json!([{"id": 1, "method": "ping"}, 5, [], {"params": {"name": "x"}}]), PLAN, None),
+        ] {
+            vm(|vm| {
+                set_up(vm, json!({"enforce": "refuse"}), hold);
+                let http = mcp(vm, body, &[head], 30);
+                assert_eq!(http.is_over(), verdict.is_some(), "{what}");
+                let seen = plan(&answered(http, "200"));
+                match verdict {
+                    Some(verdict) => assert_eq!(seen["verdict"], verdict, "{what}"),
+                    None => assert!(seen["verdict"] == "matched" || what == "no tool at all", "{what}: {seen}"),
+                }
+            });
+        }
+        vm(|vm| {
+            set_up(vm, json!({"enforce": "refuse"}), hold);
+            let http = vm.exchange();
+            let head = [(":method", "POST"), (":path", "/mcp"), (":authority", "tools"), ("x-run", "r")];
+            http.request_headers(headers(&[&head[..], &[("mcp-session-id", "s"), PLAN]].concat()), false);
+            http.request_in_pieces(calls("orders.list").to_string().as_bytes(), 30);
+            assert!(http.is_over(), "a session is MCP's, whatever it accepts");
+            assert_eq!(plan(&http.end(Goodbye::Logged))["verdict"], "unplanned");
+        });
+    }
+}
+
+#[test]
 fn answers_say_where_their_call_stands_and_warn_where_the_config_says_so() {
     for (config, tool, said, warning) in [
         (json!({}), "search", Some("step=1/3;verdict=matched;adherence=100"), None),

@@ -45,6 +45,15 @@ impl Verdict {
     /// The words, by number.
     pub const WORDS: &'static [&'static str] = &["matched", "skipped", "unplanned", "out_of_order", "wrong_target"];
 
+    /// How far from the plan it is, so that of several calls of one request the worst speaks for all.
+    fn severity(self) -> u8 {
+        match self {
+            Verdict::Matched => 0,
+            Verdict::Skipped => 1,
+            Verdict::Unplanned | Verdict::OutOfOrder | Verdict::WrongTarget => 2,
+        }
+    }
+
     /// For the record.
     pub fn word(self) -> &'static str {
         Self::WORDS.get(self as usize).copied().unwrap_or_default()
@@ -108,6 +117,24 @@ impl Course {
             got,
             adherence: self.so_far(plan),
         }
+    }
+
+    /// The next request, of which each call that is a step in this plan is one. Gives the first of those that leave it
+    /// furthest, with the adherence behind all of them, and what each is.
+    pub fn steps(&mut self, plan: &Plan<'_>, calls: &[Made<'_>]) -> Option<(Stand, Vec<Verdict>)> {
+        let mut verdicts = Vec::new();
+        let mut speaks: Option<Stand> = None;
+        for Made { done, always } in calls {
+            if !always && !plan.steps.iter().any(|step| done.fits(step).is_some()) {
+                continue;
+            }
+            let stand = self.step(plan, done);
+            verdicts.push(stand.verdict);
+            let worse = |before: &Stand| before.verdict.severity() >= stand.verdict.severity().max(1);
+            speaks = speaks.filter(worse).or(Some(stand));
+        }
+        let adherence = self.so_far(plan);
+        Some((Stand { adherence, ..speaks? }, verdicts))
     }
 
     /// Adherence of what was done, in percent, whatever is still to come.
@@ -272,6 +299,15 @@ impl Declared {
     pub const WORDS: &'static [&'static str] = &["new", "replaces", "unread", "too_large", "no_place"];
 }
 
+/// What a request does, and whether that is a step in any plan; if not, it is one only where the plan names it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Made<'a> {
+    /// What is done.
+    pub done: Done<'a>,
+    /// It is a step whatever the plan has.
+    pub always: bool,
+}
+
 /// Whose plan: a tenant's run.
 pub type Whose<'a> = (Option<&'a str>, &'a str);
 
@@ -363,8 +399,7 @@ impl Plans {
     pub fn peek(
         &mut self,
         whose: Whose<'_>,
-        done: &Done<'_>,
-        always: bool,
+        made: &[Made<'_>],
         events: &mut Events,
         store: &dyn Store,
         now: Nanos,
@@ -375,8 +410,7 @@ impl Plans {
             let entry = Entry::read(bytes).filter(|entry| !entry.is_old(self.idle, now));
             found = entry.and_then(|mut entry| {
                 let plan = Plan::read(entry.text).ok()?;
-                let is_step = always || plan.steps.iter().any(|step| done.fits(step).is_some());
-                Some((entry.hash, is_step.then(|| entry.course.step(&plan, done))))
+                Some((entry.hash, entry.course.steps(&plan, made).map(|(stand, _)| stand)))
             });
             Change::Keep
         };
@@ -384,21 +418,21 @@ impl Plans {
         found
     }
 
-    /// A call of a run is over: moves along the plan that was found before (by its hash) if the call is a step, and is done
+    /// A call of a run is over: moves along the plan that was found before (by its hash) by what it did, and is done
     /// with it if the run is over.
     pub fn go(
         &mut self,
         (whose, hash): (Whose<'_>, u64),
-        (done, closes): (Option<&Done<'_>>, bool),
+        (made, closes): (&[Made<'_>], bool),
         seen: &mut Seen,
         events: &mut Events,
         store: &dyn Store,
         now: Nanos,
-    ) -> Option<Stand> {
+    ) -> Option<(Stand, Vec<Verdict>)> {
         let key = self.key(whose, store, now)?;
-        let (mut stand, mut closed) = (None, None);
+        let (mut stands, mut closed) = (None, None);
         let mut change = |bytes: &mut [u8]| {
-            (stand, closed) = (None, None);
+            (stands, closed) = (None, None);
             let mut next = [0; SIZE];
             {
                 // Another plan may have come in between: the call was let go under that one.
@@ -406,7 +440,7 @@ impl Plans {
                     return Change::Keep;
                 };
                 let Ok(plan) = Plan::read(entry.text) else { return Change::Keep };
-                stand = done.map(|done| entry.course.step(&plan, done));
+                stands = entry.course.steps(&plan, made);
                 if closes {
                     closed = Some(entry.course.whole(&plan));
                 } else {
@@ -421,6 +455,6 @@ impl Plans {
         };
         self.table.own(store, key, events, &mut change).ok()?;
         seen.closed.extend(closed);
-        stand
+        stands
     }
 }

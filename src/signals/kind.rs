@@ -145,13 +145,18 @@ fn by_itself(head: Headers<'_>, path: &str, api: Api) -> Known {
 /// MCP over HTTP: a session, or a version of the protocol; a client's first request has neither, but accepts both kinds of
 /// answer.
 pub fn is_mcp(head: Headers<'_>) -> bool {
-    ["mcp-session-id", "mcp-protocol-version"].iter().any(|name| head.get(name).is_some()) || asks_for_tool(head)
+    let named = ["mcp-session-id", "mcp-protocol-version"].iter().any(|name| head.get(name).is_some());
+    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
+    named || is_post(head) && accepts(b"application/json") && accepts(b"text/event-stream")
 }
 
-/// JSON that asks for a tool to be called: MCP's requests accept both kinds of answer.
+/// MCP that may call tools.
 pub fn asks_for_tool(head: Headers<'_>) -> bool {
-    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
-    head.get(":method") == Some(b"POST") && accepts(b"application/json") && accepts(b"text/event-stream")
+    is_post(head) && is_mcp(head)
+}
+
+fn is_post(head: Headers<'_>) -> bool {
+    head.get(":method") == Some(b"POST")
 }
 
 /// Whether a path ends in this, at the border of a segment or of a verb (`models/x:rank`).

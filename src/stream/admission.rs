@@ -109,7 +109,7 @@ impl Stream {
             admission.route = property_text(properties, &["xds", "route_name"]);
         }
         if limiter.needs.tool && self.asked.api == Api::Other {
-            self.reads_tool = asks_for_tool(head);
+            self.reads_tool |= asks_for_tool(head);
         }
         if !limiter.needs.lineage {
             return None;

@@ -2,10 +2,11 @@
 
 use super::Stream;
 use super::admission::property_text;
+use crate::api::Api;
 use crate::config::prices::PriceMatch;
 use crate::policies::limits::rule::Money;
 use crate::port::{Headers, Properties};
-use crate::record::Cost;
+use crate::record::{Cost, Usage};
 use crate::signals::cost::{self, Priced, Taken, Waste};
 use crate::signals::kind;
 
@@ -28,6 +29,7 @@ impl Stream {
         if prices.is_empty() {
             return;
         }
+        self.reads_tool |= self.asked.api == Api::Other && wants(|matches| &matches.tool) && kind::asks_for_tool(head);
         let of = |name| head.text(name).unwrap_or_default();
         if wants(|matches| &matches.route) {
             self.costing.route = property_text(properties, &["xds", "route_name"]);
@@ -69,7 +71,9 @@ impl Stream {
             return None;
         }
         let price = cost::price_of(&self.config.prices, &self.priced(answered))?;
-        let cost = cost::of(price, taken);
+        let nothing = Usage::default();
+        let none = Taken { usage: &nothing, tier: None, answered: false, time: None };
+        let cost = cost::of(price, if taken.time.is_some() { taken } else { &none });
         let waste = waste.filter(|_| cost.total > 0);
         Some(Cost { waste: if waste.is_some() { cost.total } else { 0 }, waste_reason: waste.map(Waste::word), ..cost })
     }

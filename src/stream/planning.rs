@@ -9,7 +9,7 @@ use crate::config::plan::Enforce;
 use crate::policies::limits::headers::Header;
 use crate::policies::plan::align::Done;
 use crate::policies::plan::syntax::{MAX_NAME, NoPlan};
-use crate::policies::plan::{Seen, Stand, Verdict};
+use crate::policies::plan::{Made, Seen, Stand, Verdict};
 use crate::port::{Headers, Properties};
 use crate::record::{Ended, PlanStep};
 use crate::report::Planned;
@@ -88,23 +88,27 @@ impl Stream {
         self.planning.on && self.config.plan.as_ref().is_some_and(|plan| plan.enforce == Enforce::Refuse)
     }
 
-    /// Which step the call is, and whether it is one in any plan: a tool that ran, a source that was asked. What is neither
-    /// is one only in plans that name it. Nothing of MCP but a tool's call is a step.
-    fn plan_step(&self) -> Option<(Done<'_>, bool)> {
+    /// Which steps the call is: a tool that ran, a source that was asked. What is neither is one only in plans that name
+    /// it. Nothing of MCP but tools' calls is a step, and each of a batch is one.
+    fn plan_steps(&self) -> Vec<Made<'_>> {
         let asked = self.request.asked();
-        let kind = self.kind.as_ref();
-        let tool = match asked.tool().filter(|_| self.reads_tool) {
-            None if self.planning.mcp => return None,
-            Some(tool) => Some(tool),
-            None => kind.and_then(|kind| kind.name.as_deref()),
-        };
-        let kind = kind.map(|kind| &*kind.word);
+        let tools = asked.tools_called().filter(|_| self.reads_tool);
+        let made: Vec<Made<'_>> = tools.map(|tool| self.plan_step(Some(tool))).collect();
+        if !made.is_empty() || self.planning.mcp {
+            return made;
+        }
+        vec![self.plan_step(self.kind.as_ref().and_then(|kind| kind.name.as_deref()))]
+    }
+
+    fn plan_step<'a>(&'a self, tool: Option<&'a str>) -> Made<'a> {
+        let asked = self.request.asked();
+        let kind = self.kind.as_ref().map(|kind| &*kind.word);
         let model = asked.model.as_deref().or(self.asked.model.as_deref()).filter(|_| self.asked.api != Api::Other);
         let target = self.planning.target.as_deref().or(model);
         // To say what the plan is, is no part of it.
         let declares = tool.is_some_and(|tool| self.is_plan_tool(tool));
         let always = !declares && (tool.is_some() || matches!(kind, Some("tool" | "retrieval" | "rerank")));
-        Some((Done { tool, route: self.planning.route.as_deref(), kind, target }, always))
+        Made { done: Done { tool, route: self.planning.route.as_deref(), kind, target }, always }
     }
 
     /// Asks where the call stands in its run's plan, once all is known of it. Gives the answer of a call that is refused.
@@ -120,9 +124,7 @@ impl Stream {
         }
         let (plans, run) = worker.plans.as_mut().zip(self.run.as_deref())?;
         let mut events = Events::default();
-        let (done, always) = self.plan_step().unwrap_or_default();
-        // What can be no step at all has no name that a plan could have.
-        let found = plans.peek((self.tenant.as_deref(), run), &done, always, &mut events, store, now);
+        let found = plans.peek((self.tenant.as_deref(), run), &self.plan_steps(), &mut events, store, now);
         self.planning.events.add(events);
         self.planning.found = found;
         let (_, stand) = self.planning.found.as_ref()?;
@@ -181,13 +183,12 @@ impl Stream {
         let refused = self.planning.refused;
         let fine = ended != Ended::Refused && status.is_some_and(|status| status < 400);
         let closes = self.outcome.is_some() && fine;
-        let stand = match found {
-            Some((_, asked)) if refused => asked,
+        let stands = match found {
+            Some((_, asked)) if refused => asked.map(|stand| (stand.clone(), vec![stand.verdict])),
             Some((hash, asked)) if fine && (asked.is_some() || closes) => {
-                let done = self.plan_step().map(|(done, _)| done).filter(|_| asked.is_some());
                 let whose = (self.tenant.as_deref(), self.run.as_deref().unwrap_or_default());
                 let plans = worker.plans.as_mut()?;
-                plans.go((whose, hash), (done.as_ref(), closes), &mut seen, &mut events, store, now)
+                plans.go((whose, hash), (&self.plan_steps(), closes), &mut seen, &mut events, store, now)
             }
             _ => None,
         };
@@ -196,16 +197,17 @@ impl Stream {
             let (plans, whose) = (worker.plans.as_mut()?, (self.tenant.as_deref(), self.run.as_deref()?));
             plans.declare(whose, written.as_deref().map_err(|why| *why), &mut seen, &mut events, store, now);
         }
-        let step = stand.as_ref().map(|stand| PlanStep {
+        let (stand, verdicts) = stands.unzip();
+        let step = stand.map(|stand| PlanStep {
             step: stand.step.map(u32::from),
             of: stand.of.into(),
             verdict: stand.verdict.word(),
-            expected: stand.expected.clone().filter(|_| stand.verdict != Verdict::Matched),
-            got: Some(stand.got.clone()).filter(|_| stand.verdict != Verdict::Matched),
+            expected: stand.expected.filter(|_| stand.verdict != Verdict::Matched),
+            got: Some(stand.got).filter(|_| stand.verdict != Verdict::Matched),
             // What was not sent changes nothing.
             adherence: Some(stand.adherence).filter(|_| !refused),
         });
-        Some((step, Planned { verdict: stand.map(|stand| stand.verdict), seen, store: events }))
+        Some((step, Planned { verdicts: verdicts.unwrap_or_default(), seen, store: events }))
     }
 }
 

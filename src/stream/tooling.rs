@@ -9,7 +9,7 @@ use crate::port::{Headers, Properties};
 use crate::record::{Ended, ToolCall, ToolRun};
 use crate::report::Matched;
 use crate::shared::{Events, Store};
-use crate::signals::kind::is_mcp;
+use crate::signals::kind::asks_for_tool;
 use crate::units::Nanos;
 use crate::wire::arguments::{self, Arguments};
 use crate::wire::body::{Body, BodyHead, Unread};
@@ -69,7 +69,7 @@ impl Stream {
             return;
         }
         let salt = if for_plan { None } else { known.salt(store, now) };
-        let asks = !end && self.asked.api == Api::Other && head.get(":method") == Some(b"POST") && is_mcp(head);
+        let asks = !end && self.asked.api == Api::Other && asks_for_tool(head);
         let mcp = asks.then(|| {
             let of = |name| head.get(name).unwrap_or_default();
             let (content_type, content_encoding) = (of("content-type"), of("content-encoding"));

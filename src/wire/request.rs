@@ -6,6 +6,12 @@ use crate::wire::dialect::{leaf, list, obj};
 
 /// Most tool names that are kept.
 const MAX_TOOLS: usize = 64;
+/// Most calls of an MCP batch that are kept by name: twice what a plan has steps.
+const MAX_CALLS: usize = 64;
+/// The method that calls a tool.
+const TOOLS_CALL: &str = "tools/call";
+/// What stands for all calls of a batch beyond those: no tool's name, so that nothing gets by behind them.
+const MORE: &str = "(more)";
 /// The largest piece that is read again because `stream_options` was cut, or came before `stream`; beyond it nothing is
 /// injected.
 const MAX_HELD: usize = 64 << 10;
@@ -21,6 +27,7 @@ enum Field {
     OtherOption,
     ToolName,
     Prompt,
+    Call,
     Method,
     Called,
 }
@@ -32,7 +39,9 @@ impl Meaning for Field {
 }
 
 type Tree = Node<Field>;
-use Field::{Called, IncludeUsage, MaxTokens, Method, Model, OtherOption, Prompt, Stream, StreamOptions, ToolName};
+use Field::{
+    Call, Called, IncludeUsage, MaxTokens, Method, Model, OtherOption, Prompt, Stream, StreamOptions, ToolName,
+};
 
 const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
 
@@ -83,7 +92,13 @@ const TOOL: Tree = Tree {
     rest: Some(&PROMPT),
 };
 
-static REQUEST: Tree = obj! {
+/// MCP: a JSON-RPC request, `tools/call` among others.
+const METHOD: Tree = leaf!(Method);
+const PARAMS: Tree = obj! { "name" => leaf!(Called) };
+
+static REQUEST: Tree = Tree { item: Some(&obj!(Call; "method" => METHOD, "params" => PARAMS)), ..BODY };
+
+const BODY: Tree = obj! {
     "model" => leaf!(Model),
     "model_id" => leaf!(Model),
     "stream" => leaf!(Stream),
@@ -125,9 +140,8 @@ static REQUEST: Tree = obj! {
     "content" => PROMPT_HERE,
     "requests" => list!(obj! { "content" => PROMPT_HERE, "model" => SKIP }),
     "instances" => PROMPT_HERE,
-    // MCP: a JSON-RPC request of `tools/call`.
-    "method" => leaf!(Method),
-    "params" => obj! { "name" => leaf!(Called) },
+    "method" => METHOD,
+    "params" => PARAMS,
 };
 
 /// What a request asks for.
@@ -149,12 +163,20 @@ pub struct Asked {
     pub method: Option<String>,
     /// The `name` in the parameters of a JSON-RPC request.
     pub called: Option<String>,
+    /// The tools that a batch of such requests calls.
+    pub batch: Vec<String>,
 }
 
 impl Asked {
-    /// The tool that an MCP request calls.
+    /// The tool that an MCP request calls; of a batch the first.
     pub fn tool(&self) -> Option<&str> {
-        self.called.as_deref().filter(|_| self.method.as_deref() == Some("tools/call"))
+        self.tools_called().next()
+    }
+
+    /// The tools that an MCP request calls, in their order.
+    pub fn tools_called(&self) -> impl Iterator<Item = &str> {
+        let single = self.called.as_deref().filter(|_| self.method.as_deref() == Some(TOOLS_CALL));
+        single.into_iter().chain(self.batch.iter().map(String::as_str))
     }
 }
 
@@ -293,6 +315,13 @@ impl Visitor<Field> for Seen {
     }
 
     fn close(&mut self, means: Field, at: usize) {
+        if means == Call {
+            let Asked { method, called, batch, .. } = &mut self.asked;
+            let (method, called) = (method.take(), called.take());
+            if let Some(name) = called.filter(|_| method.as_deref() == Some(TOOLS_CALL) && batch.len() <= MAX_CALLS) {
+                batch.push(if batch.len() < MAX_CALLS { name } else { MORE.to_owned() });
+            }
+        }
         if means == StreamOptions {
             self.in_options = false;
             // A list is told to end where it begins: the provider is to refuse it as it is.
@@ -325,6 +354,7 @@ impl Visitor<Field> for Seen {
                 }
             }
             OtherOption => self.others = true,
+            Call => {}
             // `"stream_options": null`.
             StreamOptions => {
                 self.options = true;

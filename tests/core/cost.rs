@@ -8,7 +8,9 @@ use weir::record::{Cost, Ended, Usage, UsageSource};
 use weir::signals::cost::{self, Priced, Taken, Waste};
 use weir::units::Span;
 
-use super::support::Call;
+use weir::worker::Worker;
+
+use super::support::{Call, Known};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -299,6 +301,19 @@ fn the_record_says_what_a_call_cost() {
         Call { config: PRICED, ends: false, ..Call::default() }.answered([answer("default", "").as_bytes()]).facts();
     assert_eq!(cut["cost"]["waste"], cut["cost"]["total"]);
     assert_eq!(cut["cost"]["waste_reason"], "cancelled", "{cut}");
+}
+
+#[test]
+fn what_no_upstream_was_asked_for_costs_nothing_whatever_it_says() {
+    let answer = br#"{"id":"c","model":"m","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1001,"completion_tokens":7}}"#;
+    let config = r#"{"prices":[{"models":["m"],"per_million":{"input":2.5,"output":10},"per_call":1,"per_second":1}]}"#;
+    let direct = Known(vec![(&["response", "code_details"], b"direct_response".to_vec())]);
+    let json = vec![("content-type", "application/json")];
+    for pieces in [vec![&answer[..]], vec![&br#"{"choices":[{"message":{"content":"Hello there"}}]}"#[..]], vec![]] {
+        let call = Call { config, response_headers: json.clone(), ..Call::default() }.answered(pieces);
+        let cost = call.play_on(&mut Worker::new(Config::parse(config.as_bytes()).unwrap()), &direct).0.record.cost;
+        assert_eq!(cost, Some(Cost::default()));
+    }
 }
 
 #[test]

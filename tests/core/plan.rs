@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use weir::config::Config;
 use weir::policies::plan::align::{Done, Row};
 use weir::policies::plan::syntax::{MAX_STEPS, MAX_TEXT, NoPlan, Plan};
-use weir::policies::plan::{Course, Declared, Plans, Seen, Verdict};
+use weir::policies::plan::{Course, Declared, Made, Plans, Seen, Verdict};
 use weir::shared::{Events, Nowhere};
 use weir::units::Nanos;
 
@@ -142,6 +142,33 @@ fn each_call_is_matched_skipped_unplanned_out_of_order_or_on_the_wrong_target() 
         let (told, adherence) = story(plan, calls);
         assert_eq!((told, adherence), (expected.into_iter().map(str::to_owned).collect(), whole), "{plan}: {calls}");
     }
+}
+
+/// A batch's calls in their order; those in brackets are no steps but of plans that name them.
+#[test]
+fn of_a_batch_each_call_moves_along_and_the_first_that_leaves_the_plan_furthest_speaks_for_it() {
+    use Verdict::{Matched, OutOfOrder, Skipped, Unplanned};
+    for (plan, batch, verdict, step, verdicts, adherence) in [
+        ("a>b>c", "a b", Matched, 2, vec![Matched, Matched], 100),
+        ("a>b>c", "a c", Skipped, 3, vec![Matched, Skipped], 50),
+        ("a>b>c", "b x c", Unplanned, 3, vec![Skipped, Unplanned, Matched], 33),
+        ("a>b>c", "x a a", Unplanned, 1, vec![Unplanned, Matched, OutOfOrder], 33),
+        ("a>b>c", "a (m) b", Matched, 2, vec![Matched, Matched], 100),
+        ("m>b", "(m) b", Matched, 2, vec![Matched, Matched], 100),
+    ] {
+        let parsed = Plan::read(plan).unwrap();
+        let made: Vec<Made<'_>> = batch
+            .split(' ')
+            .map(|call| Made { done: tool(call.trim_matches(['(', ')'])), always: !call.starts_with('(') })
+            .collect();
+        let (stand, seen) = Course::start(&parsed).steps(&parsed, &made).expect("a step");
+        let told = (stand.verdict, stand.step, seen, stand.adherence);
+        assert_eq!(told, (verdict, Some(step), verdicts, adherence), "{plan}: {batch}");
+    }
+    let plan = Plan::read("a").unwrap();
+    let no_step = [Made { done: tool("m"), always: false }];
+    assert_eq!(Course::start(&plan).steps(&plan, &no_step), None);
+    assert_eq!(Course::start(&plan).steps(&plan, &[]), None);
 }
 
 #[test]
@@ -353,12 +380,11 @@ impl At<'_> {
         closes: bool,
         now: u64,
     ) -> (Option<(Verdict, u8)>, Vec<u8>) {
-        let (done, mut seen) = (tool(name), Seen::default());
-        let found = self.plans.peek(whose, &done, true, &mut self.events, self.store, Nanos(now));
+        let (made, mut seen) = ([Made { done: tool(name), always: true }], Seen::default());
+        let found = self.plans.peek(whose, &made, &mut self.events, self.store, Nanos(now));
         let Some((hash, _)) = found else { return (None, Vec::new()) };
-        let moved = (Some(&done), closes);
-        let stand = self.plans.go((whose, hash), moved, &mut seen, &mut self.events, self.store, Nanos(now));
-        (stand.map(|stand| (stand.verdict, stand.adherence)), seen.closed)
+        let stand = self.plans.go((whose, hash), (&made, closes), &mut seen, &mut self.events, self.store, Nanos(now));
+        (stand.map(|(stand, _)| (stand.verdict, stand.adherence)), seen.closed)
     }
 }
 
@@ -413,7 +439,8 @@ fn a_store_that_does_not_answer_makes_nothing_up() {
     let mut plans = plans("");
     let (mut seen, mut events) = (Seen::default(), Events::default());
     plans.declare((None, "r"), Ok("a"), &mut seen, &mut events, &Nowhere, Nanos(1));
-    assert!(plans.peek((None, "r"), &tool("a"), true, &mut events, &Nowhere, Nanos(1)).is_none());
+    let made = [Made { done: tool("a"), always: true }];
+    assert!(plans.peek((None, "r"), &made, &mut events, &Nowhere, Nanos(1)).is_none());
     assert_eq!(seen, Seen::default());
 }
 
