@@ -5,13 +5,14 @@ pub mod keys;
 pub mod sealed;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
+use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ use chains::{Finding, Findings, Logs};
 use keys::Keys;
 use sealed::Line;
 
+/// What a gzipped file begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// How many findings of a kind are printed one by one.
 const MAX_PRINTED: usize = 20;
 
@@ -38,7 +41,7 @@ enum Command {
 /// Arguments of `weirctl audit verify`.
 #[derive(Debug, clap::Args)]
 pub struct Verify {
-    /// Access logs in the order in which they were written; `-` is standard input.
+    /// Access logs in the order in which they were written, gzipped or not; `-` is standard input.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The keys: weir's own config, or lines of a key's id and the key with a blank between; a key alone is `default`.
@@ -75,28 +78,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn read(path: &Path, logs: &mut Logs, bar: &ProgressBar) -> Result<()> {
-    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(BufReader::new(std::io::stdin()))
+    let file: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(File::open(path)?) };
+    // The bar goes by what lies on the disk.
+    let mut file = BufReader::with_capacity(1 << 20, bar.wrap_read(file));
+    // As rotated logs are.
+    let mut reader: Box<dyn BufRead> = if file.fill_buf()?.starts_with(&GZIP) {
+        Box::new(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(file)))
     } else {
-        Box::new(BufReader::with_capacity(1 << 20, File::open(path)?))
+        Box::new(file)
     };
     logs.next_file();
     let mut line = Vec::new();
-    // Told now and then: a million times a second is work of its own.
-    let mut untold = 0u64;
-    loop {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 {
-            bar.inc(untold);
-            return Ok(());
-        }
-        untold += read as u64;
-        if untold > 1 << 20 {
-            bar.inc(std::mem::take(&mut untold));
-        }
+    while reader.read_until(b'\n', &mut line)? > 0 {
         logs.line(&Line::of(&line));
+        line.clear();
     }
+    Ok(())
 }
 
 fn bar(files: &[PathBuf]) -> ProgressBar {
@@ -199,7 +197,9 @@ fn print(findings: &Findings, files: &[PathBuf]) {
         println!("{} lines without a sealed record", findings.unsealed);
     }
     let verdict = match (findings.is_fine(), findings.records()) {
-        (true, 0) => "no sealed records",
+        (false, 0) if findings.damaged.is_empty() && findings.lost.is_empty() => {
+            "there is nothing that could be verified"
+        }
         (true, _) => "every record is there and as it was written, up to the last one of each chain",
         (false, _) => "this log is not as it was written",
     };

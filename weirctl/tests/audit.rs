@@ -207,6 +207,27 @@ fn the_command_says_what_is_wrong_and_its_exit_code_does_too() {
     let found: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, &found["fine"], &found["records"]), (Some(0), &json!(true), &json!(6)), "{out}");
     assert_eq!(found["chains"][0]["unproven"][0]["seq"], 2);
+    let gzipped = |text: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
+    };
+    // Two members, as a rotation that appends makes them.
+    write("old.log.gz", &[gzipped(&log(&lines[..2])), gzipped(&log(&lines[2..4]))].concat());
+    let (code, out, _) = run(&[&path("old.log.gz"), &new, "--key-file", &keys]);
+    assert!(code == Some(0) && out.contains("10 records in 2 chains: every record is there"), "{out}");
+    // Cut in the middle of its last record, before anything of its seal.
+    let cut = log(&lines[..4]);
+    write("cut.log", &cut[..cut.len() - lines[3].len() + 20]);
+    let (code, out, _) = run(&[&path("cut.log"), "--key-file", &keys]);
+    assert!(code == Some(1) && out.contains("cut.log:4: a record that was damaged"), "{out}");
+    write("other.log", b"GET / 200\n{\"v\":1,\"call\":\"never sealed\"}\n");
+    for other in [path("other.log"), path("none")] {
+        let (code, out, _) = run(&[&other, "--key-file", &keys]);
+        assert!(code == Some(1) && out.contains("nothing that could be verified"), "{out}");
+        let (code, out, _) = run(&[&other, &old, &new, "--key-file", &keys]);
+        assert!(code == Some(0) && out.contains("10 records"), "beside others it is no harm: {out}");
+    }
     let (code, _, error) = run(&[&new, "--key-file", &path("none")]);
     assert!(code != Some(0) && error.contains("no key"), "{error}");
 }

@@ -77,9 +77,10 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong. Where there is no sealed record nothing was proven.
     pub fn is_fine(&self) -> bool {
-        self.damaged.is_empty() && self.lost.is_empty() && self.chains.iter().all(Chain::is_fine)
+        let proven = !self.chains.is_empty() && self.chains.iter().all(Chain::is_fine);
+        proven && self.damaged.is_empty() && self.lost.is_empty()
     }
 
     /// All records.

@@ -54,7 +54,7 @@ impl<'a> Line<'a> {
             return Self::Sealed(sealed);
         }
         let traces = TRACES.iter().any(|trace| memmem::find(line, trace.as_bytes()).is_some());
-        if traces || has_mac(line) { Self::Damaged } else { Self::Other }
+        if traces || has_mac(line) || is_cut(line) { Self::Damaged } else { Self::Other }
     }
 }
 
@@ -116,6 +116,18 @@ fn mac(digits: &[u8]) -> Option<Mac> {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(mac)
+}
+
+/// Whether a record begins here and does not end.
+fn is_cut(line: &[u8]) -> bool {
+    let cut = |begin: &str| {
+        let text = memmem::find(line, begin.as_bytes()).and_then(|at| line.get(at..));
+        text.is_some_and(|text| {
+            let first = serde_json::Deserializer::from_slice(text).into_iter::<serde_json::Value>().next();
+            !matches!(first, Some(Ok(_)))
+        })
+    };
+    cut(BEGIN) || cut(BEGIN_ESCAPED)
 }
 
 /// Whether there is a run of as many hex digits as a MAC has.
