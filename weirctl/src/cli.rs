@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{audit, check, corpus, demo, limits, prices, replay, run, schema, serve};
+use crate::{audit, build, check, corpus, demo, limits, prices, replay, run, schema, serve};
 
 /// Times and counts LLM calls in a stock Envoy.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Prices(prices::Arguments),
     /// Whether the chained records of access logs are all there, and as they were written.
     Audit(audit::Arguments),
+    /// Builds weir.wasm as Envoy is to load it, and prints its path.
+    Wasm(build::Arguments),
     /// Serves the embedded LLM upstream alone, for tests of clients.
     #[command(hide = true)]
     Upstream(serve::Arguments),
@@ -56,6 +58,7 @@ impl Cli {
             Command::Limits(arguments) => limits::run(&arguments).map(|()| ExitCode::SUCCESS),
             Command::Prices(arguments) => prices::run(&arguments),
             Command::Audit(arguments) => audit::run(&arguments),
+            Command::Wasm(arguments) => build::run(&arguments),
             Command::Upstream(arguments) => serve::run(arguments),
         }
     }

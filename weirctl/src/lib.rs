@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod base64;
+pub mod build;
 pub mod check;
 pub mod cli;
 pub mod corpus;

@@ -239,10 +239,7 @@ fn contains(message: &[u8], word: &[u8]) -> bool {
 fn what_istio_makes_of_the_wasmplugin_runs_in_envoy() {
     let stage = deploy::stage(&wasm::build().unwrap());
     let wanted = yaml::file("envoy/istio/ecds.yaml");
-    assert_eq!(
-        wanted["resources"][0],
-        as_istiod_does(&yaml::file("envoy/istio/wasmplugin.yaml"), "target/wasm32-wasip1/release/weir.wasm")
-    );
+    assert_eq!(wanted["resources"][0], as_istiod_does(&yaml::file("envoy/istio/wasmplugin.yaml"), "target/weir.wasm"));
 
     // The listener as it is with ECDS, but with Istio's name of the resource, and with the bootstrap's stats as the
     // EnvoyFilter patches them.

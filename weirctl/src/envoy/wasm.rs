@@ -1,9 +1,14 @@
 //! Builds the filter.
 
-use std::path::PathBuf;
+mod by_table;
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
 
 use crate::paths;
 
@@ -54,5 +59,34 @@ fn make(options: &[&str]) -> Result<PathBuf> {
         .status()
         .context("cargo does not start")?;
     ensure!(status.success(), "the filter does not build");
-    Ok(paths::target()?.join("wasm32-wasip1/release/weir.wasm"))
+    let target = paths::target()?;
+    let (built, finished) = (target.join("wasm32-wasip1/release/weir.wasm"), target.join("weir.wasm"));
+    finish(&built, &finished).with_context(|| format!("{} cannot be made", finished.display()))?;
+    Ok(finished)
+}
+
+/// Makes of what the compiler built what Envoy is to load, unless it is there already. Others may do the same at the same time, and
+/// read what is there meanwhile.
+fn finish(built: &Path, finished: &Path) -> Result<()> {
+    let wasm = std::fs::read(built)?;
+    let mut hash = Sha256::new();
+    hash.update(include_str!("wasm/by_table.rs"));
+    hash.update(&wasm);
+    let source = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let made_of = finished.with_extension("wasm.sha256");
+    if finished.is_file() && std::fs::read_to_string(&made_of).is_ok_and(|there| there == source) {
+        return Ok(());
+    }
+    replace(finished, &by_table::rewritten(&wasm)?)?;
+    replace(&made_of, source.as_bytes())
+}
+
+/// Puts a file in another's place at once.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().context("no directory")?)?;
+    file.write_all(bytes)?;
+    // A temporary file is its owner's alone; this one is for whoever Envoy runs as.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.persist(path)?;
+    Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{root, yaml};
 
 /// Where the configurations want the filter, seen from the repository's root.
-const WASM: &str = "target/wasm32-wasip1/release/weir.wasm";
+const WASM: &str = "target/weir.wasm";
 
 /// A directory that looks like the repository's root to what is started in it, wherever the filter was really built.
 ///
