@@ -397,8 +397,10 @@ impl Stream {
         let complete = ended == Ended::Complete;
         let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
         let (reached, waste) = (upstream.address.is_some(), self.waste(ended));
+        let before = self.compacted(&facts).filter(|_| success);
         let taken = Taken {
             usage: &usage,
+            before: before.as_ref(),
             tier: facts.service_tier.as_deref(),
             answered: success,
             time: reached.then(|| self.timing.total(now)),
@@ -499,6 +501,12 @@ impl Stream {
             let nothing = facts.usage_opened && self.ended && !facts.any;
             nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
         })
+    }
+
+    /// The tokens of compactions, which no other count has.
+    fn compacted(&self, facts: &Facts) -> Option<Usage> {
+        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+        usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
     }
 
     /// The call's tokens: as reported, or estimated. Calls that report teach the estimator.

@@ -37,6 +37,8 @@ pub struct Priced<'a> {
 pub struct Taken<'a> {
     /// Tokens.
     pub usage: &'a Usage,
+    /// Tokens of what came before it, apart from those: a compaction of what it was asked.
+    pub before: Option<&'a Usage>,
     /// The tier in which the provider says that it served it.
     pub tier: Option<&'a str>,
     /// It was answered without an error.
@@ -129,7 +131,20 @@ pub fn of(price: &Price, taken: &Taken<'_>) -> Cost {
         let units = u128::from(rate.nanos()).saturating_mul(time.0.into()) / (1_000_000_000 / UNITS);
         sum.units = sum.units.saturating_add(units);
     }
-    Cost { total: sum.rounded(), input, output, cache_read, cache_write, reasoning, waste: 0, waste_reason: None }
+    let cost =
+        Cost { total: sum.rounded(), input, output, cache_read, cache_write, reasoning, waste: 0, waste_reason: None };
+    let Some(usage) = taken.before else { return cost };
+    // Its size is its own, and so is its rounding.
+    let before = of(price, &Taken { usage, before: None, answered: false, time: None, ..*taken });
+    let and = u64::saturating_add;
+    Cost {
+        total: and(cost.total, before.total),
+        input: and(cost.input, before.input),
+        output: and(cost.output, before.output),
+        cache_read: and(cost.cache_read, before.cache_read),
+        cache_write: and(cost.cache_write, before.cache_write),
+        ..cost
+    }
 }
 
 /// What a call of so many tokens will cost by this price, as far as that is known before it: at `input` and `output`, in no tier.

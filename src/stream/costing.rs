@@ -72,7 +72,7 @@ impl Stream {
         }
         let price = cost::price_of(&self.config.prices, &self.priced(answered))?;
         let nothing = Usage::default();
-        let none = Taken { usage: &nothing, tier: None, answered: false, time: None };
+        let none = Taken { usage: &nothing, before: None, tier: None, answered: false, time: None };
         let cost = cost::of(price, if taken.time.is_some() { taken } else { &none });
         let waste = waste.filter(|_| cost.total > 0);
         Some(Cost { waste: if waste.is_some() { cost.total } else { 0 }, waste_reason: waste.map(Waste::word), ..cost })

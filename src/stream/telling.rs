@@ -172,8 +172,10 @@ impl Stream {
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let usage = self.counted(estimator, reported, bytes, (success, ended == Ended::Complete), model);
         let stream = body.is_some_and(|body| body.is_stream());
+        let before = facts.and_then(|facts| self.compacted(facts)).filter(|_| success);
         let taken = Taken {
             usage: &usage,
+            before: before.as_ref(),
             tier: facts.and_then(|facts| facts.service_tier.as_deref()),
             answered: success,
             time: reached.then(|| self.timing.total(now)),

@@ -13,6 +13,15 @@ macro_rules! usage {
             "cache_creation_input_tokens" => leaf!(CacheWrite),
             "cache_creation" => obj! { "ephemeral_1h_input_tokens" => leaf!(CacheWriteHour) },
             "service_tier" => leaf!(ServiceTier),
+            // A compaction is in no other count. What is another model's is not this call's.
+            "iterations" => list!(Iterations; obj! { Iteration;
+                "type" => leaf!(LineKind),
+                "input_tokens" => leaf!(Input),
+                "output_tokens" => leaf!(Output),
+                "cache_read_input_tokens" => leaf!(CacheRead),
+                "cache_creation_input_tokens" => leaf!(CacheWrite),
+                "cache_creation" => obj! { "ephemeral_1h_input_tokens" => leaf!(CacheWriteHour) },
+            }),
             "output_tokens_details" => obj! { "thinking_tokens" => leaf!(ReasoningTokens) },
         }
     };

@@ -42,6 +42,8 @@ pub struct Facts {
     pub sources: Option<Box<Sources>>,
     /// The last usage report.
     pub usage: RawUsage,
+    /// What compactions took, which that leaves out.
+    pub compacted: RawUsage,
     /// Bedrock's own meter.
     pub meter: RawUsage,
     /// Whether there was a usage report, be it without a count that weir knows.
@@ -82,6 +84,7 @@ struct Event {
     items: Vec<Tool>,
     part: Part,
     line: Line,
+    iteration: Option<RawUsage>,
     usage_only: UsageOnly,
 }
 
@@ -281,18 +284,19 @@ impl Facts {
     }
 
     fn usage_slot(&mut self, field: Field) -> Option<&mut Option<u64>> {
+        let usage = self.event.iteration.as_mut().unwrap_or(&mut self.usage);
         Some(match field {
-            Field::Input | Field::InputNotZero => &mut self.usage.input,
-            Field::Output => &mut self.usage.output,
-            Field::Total => &mut self.usage.total,
-            Field::CacheRead => &mut self.usage.cache_read,
-            Field::CacheWrite => &mut self.usage.cache_write,
-            Field::CacheWriteHour => &mut self.usage.cache_write_1h,
-            Field::AudioInput => &mut self.usage.input_audio,
-            Field::AudioCached => &mut self.usage.cached_audio,
-            Field::AudioOutput => &mut self.usage.output_audio,
-            Field::ReasoningTokens => &mut self.usage.reasoning,
-            Field::ToolPrompt => &mut self.usage.tool_prompt,
+            Field::Input | Field::InputNotZero => &mut usage.input,
+            Field::Output => &mut usage.output,
+            Field::Total => &mut usage.total,
+            Field::CacheRead => &mut usage.cache_read,
+            Field::CacheWrite => &mut usage.cache_write,
+            Field::CacheWriteHour => &mut usage.cache_write_1h,
+            Field::AudioInput => &mut usage.input_audio,
+            Field::AudioCached => &mut usage.cached_audio,
+            Field::AudioOutput => &mut usage.output_audio,
+            Field::ReasoningTokens => &mut usage.reasoning,
+            Field::ToolPrompt => &mut usage.tool_prompt,
             Field::MeterInput => &mut self.meter.input,
             Field::MeterOutput => &mut self.meter.output,
             _ => return None,
@@ -361,6 +365,11 @@ impl Visitor<Field> for Facts {
                 self.event.content.facts = true;
                 self.event.usage_only.usage = true;
             }
+            Field::Iterations => self.compacted = RawUsage::default(),
+            Field::Iteration => {
+                self.event.line = Line::default();
+                self.event.iteration = Some(RawUsage::default());
+            }
             Field::Error => {
                 self.failed = true;
                 self.event.content.facts = true;
@@ -422,6 +431,12 @@ impl Visitor<Field> for Facts {
                     self.event.items.push(tool);
                 }
             }
+            Field::Iteration => {
+                let iteration = self.event.iteration.take();
+                if let Some(more) = iteration.filter(|_| std::mem::take(&mut self.event.line).apart) {
+                    self.compacted.add(more);
+                }
+            }
             // Its two members come in any order.
             Field::AudioInput | Field::AudioCached | Field::AudioOutput | Field::CacheWriteHour => {
                 let line = std::mem::take(&mut self.event.line);
@@ -473,8 +488,10 @@ impl Visitor<Field> for Facts {
             }
             // Vertex's modality is a number where the client asks for enums as such.
             Field::LineKind => {
-                self.event.line.apart =
-                    matches!(value, Scalar::Text(b"AUDIO" | b"audio" | b"1h", _) | Scalar::Number(b"4"));
+                self.event.line.apart = matches!(
+                    value,
+                    Scalar::Text(b"AUDIO" | b"audio" | b"1h" | b"compaction", _) | Scalar::Number(b"4")
+                );
             }
             Field::LineTokens => self.event.line.tokens = value.count(),
             Field::EventType => {

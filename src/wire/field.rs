@@ -99,6 +99,10 @@ pub enum Field {
 
     /// A usage report that replaces the one before.
     Usage,
+    /// What a usage report tells apart of how it came about (Anthropic), compactions among it.
+    Iterations,
+    /// One part of that, with its [`Field::LineKind`] and counts of its own.
+    Iteration,
     /// Input tokens.
     Input,
     /// Input tokens where a later zero does not count.

@@ -30,15 +30,30 @@ pub struct RawUsage {
     pub tool_prompt: Option<u64>,
 }
 
+impl RawUsage {
+    /// Adds the counts of text that are not parts of others.
+    pub fn add(&mut self, more: RawUsage) {
+        let RawUsage { input, output, cache_read, cache_write, cache_write_1h, .. } = more;
+        self.input = plus(self.input, input);
+        self.output = plus(self.output, output);
+        self.cache_read = plus(self.cache_read, cache_read);
+        self.cache_write = plus(self.cache_write, cache_write);
+        self.cache_write_1h = plus(self.cache_write_1h, cache_write_1h);
+    }
+}
+
+fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.saturating_add(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// Counts as reported, in OpenTelemetry's meaning: input with what was read from and written to the cache, output with
 /// reasoning. `meter` and `headers` stand in, in this order, for what the answer itself leaves out.
 pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Option<Usage> {
     let RawUsage { input, output, total, cache_read, cache_write, reasoning, tool_prompt, .. } = raw;
     let RawUsage { cache_write_1h, input_audio, cached_audio, output_audio, .. } = raw;
-    let plus = |a: Option<u64>, b: Option<u64>| match (a, b) {
-        (Some(a), Some(b)) => Some(a.saturating_add(b)),
-        (a, b) => a.or(b),
-    };
     let (input, output) = match sum {
         Sum::Inclusive => (input, output),
         Sum::CacheApart => (input.map(|i| plus(Some(i), plus(cache_read, cache_write)).unwrap_or(i)), output),

@@ -24,7 +24,7 @@ fn usage(input: u64, output: u64) -> Usage {
 }
 
 fn taken(usage: &Usage) -> Taken<'_> {
-    Taken { usage, tier: None, answered: true, time: Some(Span(0)) }
+    Taken { usage, before: None, tier: None, answered: true, time: Some(Span(0)) }
 }
 
 #[test]
@@ -205,7 +205,8 @@ fn calls_and_seconds_are_paid_where_they_were_had() {
         (false, Some(2_000_000_000), 6),
         (false, None, 0),
     ] {
-        let cost = cost::of(&list[0], &Taken { usage: &none, tier: None, answered, time: time.map(Span) });
+        let cost =
+            cost::of(&list[0], &Taken { usage: &none, before: None, tier: None, answered, time: time.map(Span) });
         assert_eq!(cost, Cost { total, ..Cost::default() });
     }
 }
@@ -313,6 +314,48 @@ fn what_no_upstream_was_asked_for_costs_nothing_whatever_it_says() {
         let call = Call { config, response_headers: json.clone(), ..Call::default() }.answered(pieces);
         let cost = call.play_on(&mut Worker::new(Config::parse(config.as_bytes()).unwrap()), &direct).0.record.cost;
         assert_eq!(cost, Some(Cost::default()));
+    }
+}
+
+#[test]
+fn what_was_compacted_before_an_answer_is_paid_and_another_models_advice_is_not() {
+    let config = r#"{"prices":[{"models":["c"],"per_million":{"input":"3","output":"15","cache_read":"0.3","cache_write":"4"},
+        "cases":[{"above":1000,"per_million":{"input":"6"}}]}]}"#;
+    let part = |kind: &str| {
+        json!({"type": kind, "input_tokens": 2000, "output_tokens": 10, "cache_read_input_tokens": 100,
+            "cache_creation_input_tokens": 50, "cache_creation": {"ephemeral_5m_input_tokens": 50, "ephemeral_1h_input_tokens": 0}})
+    };
+    let (message, compaction, mut advice) = (part("message"), part("compaction"), part("advisor_message"));
+    advice["model"] = json!("another");
+    let (plain, compacted) = (220 * 3000 + 8 * 15_000, 2000 * 6000 + 10 * 15_000 + 100 * 300 + 50 * 4000);
+    for (what, iterations, total) in [
+        ("no iterations", json!(null), plain),
+        ("one's own", json!([message]), plain),
+        ("another model's", json!([message, advice, message]), plain),
+        ("a compaction", json!([compaction, message]), plain + compacted),
+        ("two", json!([compaction, compaction, advice]), plain + 2 * compacted),
+    ] {
+        let usage =
+            json!({"iterations": iterations, "input_tokens": 220, "output_tokens": 8, "cache_read_input_tokens": 0});
+        let whole = json!({"id": "m", "type": "message", "model": "c", "content": [{"type": "text", "text": "Hi"}],
+            "stop_reason": "end_turn", "usage": usage});
+        let json_head = vec![("content-type", "application/json")];
+        let delta = json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage});
+        let start = json!({"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 220, "iterations": iterations}}});
+        let stream = format!("data: {start}\n\ndata: {delta}\n\ndata: {{\"type\":\"message_stop\"}}\n\n");
+        let call = Call { path: "/v1/messages", config, ..Call::default() };
+        for facts in [
+            Call { response_headers: json_head, request: "{}".to_owned(), ..call.clone() }
+                .answered([whole.to_string().as_bytes()])
+                .facts(),
+            call.answered([stream.as_bytes()]).facts(),
+        ] {
+            assert_eq!(
+                (&facts["cost"]["total"], &facts["usage"]["input"]),
+                (&json!(total), &json!(220)),
+                "{what}: {facts}"
+            );
+        }
     }
 }
 

@@ -93,6 +93,18 @@ def cost(entry, part, tier):
     return sum(parts) + Fraction(entry.get("input_cost_per_request") or 0)
 
 
+def compaction(truth):
+    """What was compacted before the answer, which is in no other count of the report."""
+    parts = [part for part in (truth.get("usage_raw") or {}).get("iterations") or [] if part["type"] == "compaction"]
+    number = lambda *keys: sum(part.get(key) or 0 for part in parts for key in keys)
+    read, write = number("cache_read_input_tokens"), number("cache_creation_input_tokens")
+    hour = sum((part.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0 for part in parts)
+    return {
+        "input": number("input_tokens") + read + write, "output": number("output_tokens"), "read": read, "write": write,
+        "hour": hour, "reasoning": 0, "heard": 0, "spoken": 0,
+    }
+
+
 def nanos(dollars):
     """Half up."""
     return math.floor(dollars * 10**9 + Fraction(1, 2))
@@ -117,6 +129,9 @@ def main():
         truth = truths[call["id"]]
         tier = truth.get("service_tier") or (truth.get("usage_raw") or {}).get("serviceTier")
         total = nanos(cost(prices[call["key"]], tokens(truth), tier))
+        compacted = compaction(truth)
+        if compacted["input"]:
+            total += nanos(cost({**prices[call["key"]], "input_cost_per_request": 0}, compacted, tier))
         checked += 1
         sums += total
         if total != call["total"]:
