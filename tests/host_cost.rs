@@ -98,6 +98,57 @@ fn an_mcp_tool_has_the_price_of_its_name_with_nothing_else_configured() {
 }
 
 #[test]
+fn what_bought_nothing_is_in_the_metric_under_its_reason() {
+    let config = json!({
+        "identity": {"tenant": [{"header": "x-tenant"}]}, "retries": {"sources": ["idempotency_key"]},
+        "retry_budgets": [{"name": "b", "ratio": 1}], "prices": [{"models": ["m"], "per_million": {"input": 1, "output": 1}, "per_second": 1}],
+        "limits": [{"name": "cut", "scope": ["tenant"], "match": {"tenant": "cut"}, "budget": {"limit": 60}, "on_exceeded": "cut"}],
+    });
+    let event = format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {"content": "x".repeat(40)}}]}));
+    let (stream, done) = (event.repeat(30), format!("{event}data: [DONE]\n\n"));
+    let process = Arc::new(Process::default());
+    process.vm(|vm| {
+        assert!(vm.configure(config.to_string()), "{:?}", vm.logged());
+        for (tenant, key, status, answer, ends, reason) in [
+            ("t", "a", "200", &done, true, Value::Null),
+            ("t", "a", "200", &done, true, json!("duplicated")),
+            ("t", "b", "500", &done, true, json!("failed")),
+            ("t", "b", "500", &done, true, json!("retried")),
+            ("t", "b", "200", &done, true, Value::Null),
+            ("t", "c", "200", &event, true, json!("failed")),
+            ("t", "d", "200", &event, false, json!("cancelled")),
+            ("cut", "e", "200", &stream, true, json!("refused")),
+        ] {
+            let http = vm.exchange();
+            let head =
+                [(":method", "POST"), (":path", "/v1/chat/completions"), (":authority", "llm"), ("x-tenant", tenant)];
+            http.request_headers(headers(&[&head[..], &[("idempotency-key", key)]].concat()), false);
+            http.request_in_pieces(json!({"model": "m", "stream": true}).to_string().as_bytes(), 1000);
+            http.response_headers(headers(&[(":status", status), ("content-type", "text/event-stream")]), false);
+            for piece in answer.as_bytes().chunks(40) {
+                if !http.is_over() {
+                    http.response_body(piece, false);
+                }
+                vm.pass_ticking_ms(12);
+            }
+            if ends && !http.is_over() {
+                http.response_body(b"", true);
+                http.property("response.code_details", b"via_upstream");
+            }
+            let record = http.end(Goodbye::Logged).record.expect("a record");
+            assert_eq!(record["cost"]["waste_reason"], reason, "{key}: {record}");
+            let wasted = if reason.is_null() { Value::Null } else { record["cost"]["total"].clone() };
+            assert_eq!(record["cost"]["waste"], wasted, "{key}: {record}");
+        }
+        for reason in ["none", "failed", "retried", "cancelled", "refused", "duplicated"] {
+            let tenant = if reason == "refused" { "cut" } else { "t" };
+            let name = format!("weir_cost_nanodollars_total;kind=model;model=m;tenant={tenant};waste={reason}");
+            assert!(process.sum(&name) > 0, "{name}");
+        }
+    });
+}
+
+#[test]
 fn a_limit_of_cost_is_charged_what_the_call_cost_and_refuses_when_that_is_used_up() {
     let limits = json!([{"name": "spend", "scope": ["tenant"], "unit": "cost", "budget": {"limit": 9_000}}]);
     vm(|vm| {
