@@ -2,8 +2,8 @@
 //!
 //! Envoy's V8 compiles a module when it loads it, and with its optimising compiler alone. Without the baseline compiler there are no counts
 //! of calls, and V8 then inlines blindly: it follows each direct call, in order, until a function has grown by as much as it had. What it finds first
-//! is the allocator and what panics, over and over; a .wasm whose compiler has inlined what is worth it has nothing to win from that
-//! but twice the code to compile and to keep (docs/bench.md). V8 does not follow a call through a table.
+//! is the allocator and what panics, over and over; a .wasm whose compiler has inlined what is worth it wins little from that,
+//! and has twice the code to compile and to keep (docs/bench.md). V8 does not follow a call through a table.
 //!
 //! Nothing else changes: each `call f` becomes the constant of f's new place in the table and a `call_indirect` of f's own type.
 
