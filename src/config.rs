@@ -6,6 +6,7 @@ pub mod audit;
 pub mod kinds;
 pub mod limits;
 pub mod plan;
+mod pointer;
 pub mod prices;
 mod read;
 pub mod retry;

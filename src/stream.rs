@@ -26,7 +26,6 @@ use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VERSION};
 use crate::report::{self, Report, Settled};
 use crate::shared::Store;
-use crate::signals::cost::Taken;
 use crate::signals::estimate::Estimator;
 use crate::signals::identity;
 use crate::signals::kind::Kind;
@@ -397,15 +396,7 @@ impl Stream {
         let complete = ended == Ended::Complete;
         let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
         let (reached, waste) = (upstream.address.is_some(), self.waste(ended));
-        let before = self.compacted(&facts).filter(|_| success);
-        let taken = Taken {
-            usage: &usage,
-            before: before.as_ref(),
-            tier: facts.service_tier.as_deref(),
-            answered: success,
-            time: reached.then(|| self.timing.total(now)),
-        };
-        let cost = self.cost(facts.model.as_deref(), &taken, waste);
+        let cost = self.cost(Some(&facts), &usage, (success, reached), waste, now);
         self.settle(worker, &usage, cost.map_or(0, |cost| cost.total), store, now);
         let ending = Ending {
             ended,
@@ -501,12 +492,6 @@ impl Stream {
             let nothing = facts.usage_opened && self.ended && !facts.any;
             nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
         })
-    }
-
-    /// The tokens of compactions, which no other count has.
-    fn compacted(&self, facts: &Facts) -> Option<Usage> {
-        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
-        usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
     }
 
     /// The call's tokens: as reported, or estimated. Calls that report teach the estimator.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use schemars::JsonSchema;
 
 use super::limits::Keys;
+use super::pointer::{is_escaped, steps};
 use super::{HeaderName, Json, Match};
 
 /// How many runs have a plan at once, if the config does not say.
@@ -96,9 +97,9 @@ pub struct Pointer(String);
 impl Pointer {
     /// What stands there in a document.
     pub fn at<'a>(&self, json: &'a Json) -> Option<&'a Json> {
-        self.0.split('/').skip(1).try_fold(json, |json, part| match json {
-            Json::List(items) => items.get(part.parse::<usize>().ok()?),
-            _ => json.member(&part.replace("~1", "/").replace("~0", "~")),
+        steps(&self.0).try_fold(json, |json, step| match json {
+            Json::List(items) => items.get(step.parse::<usize>().ok()?),
+            _ => json.member(&step),
         })
     }
 }
@@ -119,7 +120,7 @@ impl TryFrom<String> for Pointer {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         let begins = text.is_empty() || text.starts_with('/');
-        if !begins || text.split('~').skip(1).any(|rest| !rest.starts_with(['0', '1'])) {
+        if !begins || !is_escaped(&text) {
             return Err(format!("`{text}` is not a JSON pointer, such as `/plan`"));
         }
         Ok(Self(text))

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 /// Most prices a config may have: each is tried on each call.
 pub(super) const MAX_PRICES: usize = 256;
 /// Most names of one price.
-const MAX_NAMES: usize = 32;
+pub const MAX_NAMES: usize = 32;
 /// Longest name, in bytes; model names are cut there too.
 const MAX_NAME: usize = 256;
 /// Most cases of one price in which other rates hold: tiers times context sizes, with room.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 
 use super::HeaderName;
 use super::audit::Secret;
+use super::pointer::{is_escaped, steps};
 
 /// Keeps the trail of each run (the calls of an agent's request tree) for the person in front of the agent.
 #[derive(Clone, Debug, Serialize)]
@@ -81,7 +82,7 @@ impl SourcePointer {
 
     /// The names on its way, without their escapes.
     pub fn steps(&self) -> Vec<String> {
-        self.0.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect()
+        steps(&self.0).collect()
     }
 }
 
@@ -94,9 +95,12 @@ impl From<SourcePointer> for String {
 impl TryFrom<String> for SourcePointer {
     type Error = String;
     fn try_from(pointer: String) -> Result<Self, String> {
-        let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
         let steps = pointer.split('/').count() - 1;
-        if !pointer.starts_with('/') || !escaped || steps > Self::MAX_STEPS || pointer.len() > Self::MAX_BYTES {
+        if !pointer.starts_with('/')
+            || !is_escaped(&pointer)
+            || steps > Self::MAX_STEPS
+            || pointer.len() > Self::MAX_BYTES
+        {
             return Err(format!(
                 "`{pointer}` is not a JSON pointer of at most {} steps, such as `/results/*/url`",
                 Self::MAX_STEPS

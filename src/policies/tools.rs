@@ -12,6 +12,11 @@ use asks::Asks;
 /// The key of the store under which workers agree on the key of their hashes.
 const SALT: &str = "weir.tools.salt";
 
+/// A tool's own name. Some agents write an MCP tool's server in front: `mcp__server__tool`.
+pub fn own_name(name: &str) -> &str {
+    name.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")).map_or(name, |(_, tool)| tool)
+}
+
 /// The tools under one config.
 #[derive(Debug)]
 pub struct Tools {

@@ -82,7 +82,7 @@ fn stars(name: &str) -> usize {
 }
 
 /// Whether a name is like a pattern, in which `*` is for any characters.
-fn like(pattern: &str, name: &str) -> bool {
+pub fn like(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

@@ -9,6 +9,10 @@ use crate::port::{Headers, Properties};
 use crate::record::{Cost, Usage};
 use crate::signals::cost::{self, Priced, Taken, Waste};
 use crate::signals::kind;
+use crate::units::Nanos;
+use crate::wire::dialect;
+use crate::wire::facts::Facts;
+use crate::wire::usage::{self, RawUsage};
 
 /// The longest path that is kept for prices, in bytes: they look at how it begins.
 const MAX_PATH: usize = 256;
@@ -65,15 +69,35 @@ impl Stream {
         price.map_or(Money::default(), |price| cost::expected(price, input))
     }
 
+    /// The tokens of compactions, which no other count has.
+    fn compacted(&self, facts: &Facts) -> Option<Usage> {
+        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+        usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
+    }
+
     /// What the call cost, if it has a price. A call that the proxy answered by itself cost nothing.
-    pub(super) fn cost(&self, answered: Option<&str>, taken: &Taken<'_>, waste: Option<Waste>) -> Option<Cost> {
+    pub(super) fn cost(
+        &self,
+        facts: Option<&Facts>,
+        usage: &Usage,
+        (answered, reached): (bool, bool),
+        waste: Option<Waste>,
+        now: Nanos,
+    ) -> Option<Cost> {
         if self.config.prices.is_empty() {
             return None;
         }
-        let price = cost::price_of(&self.config.prices, &self.priced(answered))?;
-        let nothing = Usage::default();
-        let none = Taken { usage: &nothing, before: None, tier: None, answered: false, time: None };
-        let cost = cost::of(price, if taken.time.is_some() { taken } else { &none });
+        let model = facts.and_then(|facts| facts.model.as_deref());
+        let price = cost::price_of(&self.config.prices, &self.priced(model))?;
+        let before = facts.filter(|_| answered).and_then(|facts| self.compacted(facts));
+        let taken = Taken {
+            usage,
+            before: before.as_ref(),
+            tier: facts.and_then(|facts| facts.service_tier.as_deref()),
+            answered,
+            time: Some(self.timing.total(now)),
+        };
+        let cost = if reached { cost::of(price, &taken) } else { Cost::default() };
         let waste = waste.filter(|_| cost.total > 0);
         Some(Cost { waste: if waste.is_some() { cost.total } else { 0 }, waste_reason: waste.map(Waste::word), ..cost })
     }

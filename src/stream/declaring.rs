@@ -7,7 +7,7 @@ use crate::config::plan::{Plan, PlanAnswer, PlanTool};
 use crate::policies::plan::syntax::NoPlan;
 use crate::policies::plan::written::{self, MAX_WRITTEN};
 use crate::port::Headers;
-use crate::wire::arguments::{Arguments, Wanted};
+use crate::wire::arguments::{Arguments, Wanted, is_tool};
 use crate::wire::body::Body;
 use crate::wire::calls::Call;
 use crate::wire::rpc::{Answered, Run};
@@ -34,7 +34,7 @@ impl Stream {
 
     /// Whether a tool of this name does nothing but declare a plan.
     pub(super) fn is_plan_tool(&self, name: &str) -> bool {
-        self.plan_wanted().is_some_and(|wanted| wanted.is(name))
+        self.plan_tool().is_some_and(|tool| is_tool(&tool.name, name))
     }
 
     fn plan_answer(&self) -> Option<&PlanAnswer> {

@@ -9,7 +9,6 @@ use crate::policies::limits::Limiter;
 use crate::policies::limits::headers::Header;
 use crate::port::{Flow, Headers, Properties};
 use crate::record::{Ended, Usage, UsageSource};
-use crate::signals::cost::Taken;
 use crate::signals::estimate::Estimator;
 use crate::units::{Nanos, Span};
 use crate::wire::seams::Framing;
@@ -172,15 +171,7 @@ impl Stream {
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let usage = self.counted(estimator, reported, bytes, (success, ended == Ended::Complete), model);
         let stream = body.is_some_and(|body| body.is_stream());
-        let before = facts.and_then(|facts| self.compacted(facts)).filter(|_| success);
-        let taken = Taken {
-            usage: &usage,
-            before: before.as_ref(),
-            tier: facts.and_then(|facts| facts.service_tier.as_deref()),
-            answered: success,
-            time: reached.then(|| self.timing.total(now)),
-        };
-        let cost = self.cost(facts.and_then(|facts| facts.model.as_deref()), &taken, None).map(|cost| cost.total);
+        let cost = self.cost(facts, &usage, (success, reached), None, now).map(|cost| cost.total);
         Some(Known { ended, usage, first_token: self.timing.first_token().filter(|_| stream), cost })
     }
 

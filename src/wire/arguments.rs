@@ -8,6 +8,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use memchr::memchr2;
 
+use crate::policies::tools::own_name;
+
 /// What is known of a call's arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
@@ -17,6 +19,11 @@ pub struct Arguments {
     pub hash: Option<u64>,
     /// As much of them as was to be kept.
     pub kept: Vec<u8>,
+}
+
+/// Whether a tool that is called by this name is the one.
+pub fn is_tool(tool: &str, name: &str) -> bool {
+    name == tool || own_name(name) == tool
 }
 
 /// The tool whose arguments are kept because somebody reads in them.
@@ -29,10 +36,9 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// Whether a tool of this name is it. Some agents write an MCP tool's server in front: `mcp__server__tool`.
+    /// Whether a tool of this name is it.
     pub fn is(&self, name: &str) -> bool {
-        let plain = name.strip_prefix("mcp__").and_then(|rest| rest.split_once("__"));
-        name == self.tool || plain.is_some_and(|(_, tool)| tool == self.tool)
+        is_tool(&self.tool, name)
     }
 
     /// How many bytes of the arguments are kept for somebody, of a tool of this name, or of one whose name is not known yet.

@@ -7,7 +7,7 @@
 //! its tool ran (`matched`); its time was up before it did, which is seen when next somebody uses the set (`never_run`); it was the
 //! oldest of a full set, and another needed its place (then nobody knows, and the store's event `full` counts it).
 
-use super::keyed;
+use super::{keyed, own_name};
 use crate::config::tools::Tools as Config;
 use crate::shared::{Broken, Change, Events, Store, update};
 use crate::units::{Nanos, Span};
@@ -19,8 +19,6 @@ const MAX_BY: usize = 47;
 const MAX_ID: usize = 63;
 /// Run, call, id, moment; then two texts behind their lengths.
 const ENTRY: usize = 4 * size_of::<u64>() + 1 + MAX_BY + 1 + MAX_ID;
-/// In front of the names that some agents give to MCP's tools: `mcp__server__tool`.
-const MCP: &str = "mcp__";
 
 /// Whose call it is: a run of a tenant.
 #[derive(Clone, Copy, Debug)]
@@ -246,6 +244,5 @@ fn id_hash(salt: u64, id: &str) -> u64 {
 }
 
 fn call_hash(salt: u64, name: &str, arguments: u64) -> u64 {
-    let plain = name.strip_prefix(MCP).and_then(|rest| rest.split_once("__")).map_or(name, |(_, tool)| tool);
-    keyed(salt, &[b"call", plain.as_bytes(), &arguments.to_le_bytes()])
+    keyed(salt, &[b"call", own_name(name).as_bytes(), &arguments.to_le_bytes()])
 }
