@@ -4,15 +4,12 @@ pub mod chains;
 pub mod keys;
 pub mod sealed;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
-use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -20,8 +17,8 @@ use chains::{Finding, Findings, Logs};
 use keys::Keys;
 use sealed::Line;
 
-/// What a gzipped file begins with.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+use crate::access_log;
+
 /// How many findings of a kind are printed one by one.
 const MAX_PRINTED: usize = 20;
 
@@ -78,16 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn read(path: &Path, logs: &mut Logs, bar: &ProgressBar) -> Result<()> {
-    let file: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(File::open(path)?) };
-    // The bar goes by what lies on the disk.
-    let mut file = BufReader::with_capacity(1 << 20, bar.wrap_read(file));
-    // As rotated logs are.
-    let mut reader: Box<dyn BufRead> = if file.fill_buf()?.starts_with(&GZIP) {
-        Box::new(BufReader::with_capacity(1 << 20, MultiGzDecoder::new(file)))
-    } else {
-        Box::new(file)
-    };
+    let mut reader = access_log::open(path, bar)?;
     logs.next_file();
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {

@@ -6,6 +6,8 @@ mod plan;
 mod prices;
 mod retries;
 mod runs;
+#[cfg(test)]
+mod told;
 mod tools;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,6 @@
 //! What `weirctl` is made of; a library too, so that tests and benches start the same Envoy and the same upstream.
 
+pub mod access_log;
 pub mod audit;
 pub mod base64;
 pub mod build;

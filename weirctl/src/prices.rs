@@ -6,21 +6,21 @@ mod seen;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File as Disk;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use weir::config::Config;
+use weir::config::prices::MAX_NAMES;
+use weir::signals::cost::like;
+
+use crate::access_log;
 
 pub use file::{File, Place};
 pub use seen::Seen;
 pub use terms::{Entry, Read, Terms};
-
-/// Most names of one price.
-const MAX_NAMES: usize = 32;
 
 /// Arguments of `weirctl prices`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub struct Arguments {
     /// Models by name, a `*` for any characters; `NAME=KEY` for one that stands in the file under another name.
     #[arg(long, value_delimiter = ',')]
     models: Vec<String>,
-    /// Access logs with weir's records: the models that they name. `-` is standard input.
+    /// Access logs with weir's records, gzipped or not: the models that they name. `-` is standard input.
     #[arg(long, value_name = "LOG")]
     seen: Vec<PathBuf>,
     /// Providers whose prices are to be taken, by their names in the file: the first that has a model.
@@ -71,7 +71,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let file = File::open(&arguments.from)?;
     let mut seen = Seen::default();
     for log in &arguments.seen {
-        seen.read(reader(log)?).with_context(|| format!("cannot read {}", log.display()))?;
+        let read = access_log::open(log, &ProgressBar::hidden()).map_err(Into::into).and_then(|log| seen.read(log));
+        read.with_context(|| format!("cannot read {}", log.display()))?;
     }
     ensure!(arguments.seen.is_empty() || seen.records > 0, "{}: no records of weir", list(&arguments.seen));
     let mut wanted = Wanted::new(&file, &arguments.provider);
@@ -90,14 +91,6 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("{}: none of the models has a price there", arguments.from.display());
     }
     Ok(if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn reader(path: &Path) -> Result<Box<dyn BufRead>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufReader::new(std::io::stdin())));
-    }
-    let file = Disk::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Box::new(BufReader::new(file)))
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -210,16 +203,6 @@ impl Made {
     /// The section, as a config of nothing else.
     pub fn config(&self) -> Value {
         json!({"prices": self.prices})
-    }
-}
-
-/// Whether a name is like a pattern, in which `*` is for any characters.
-fn like(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((front, rest)) => name
-            .strip_prefix(front)
-            .is_some_and(|name| (0..=name.len()).any(|at| name.get(at..).is_some_and(|name| like(rest, name)))),
     }
 }
 

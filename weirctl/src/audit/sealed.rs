@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use memchr::memmem;
 use weir::signals::chain::{MAC_FIELD, Mac};
 
-/// What a record begins with, and the same in a JSON string.
-const BEGIN: &str = "{\"v\":";
-const BEGIN_ESCAPED: &str = "\"{\\\"v\\\":";
+use crate::access_log::{BEGIN, BEGIN_ESCAPED, first};
+
 /// What its seal begins with.
 const SEAL: &str = ",\"chain\":{\"worker\":\"";
 /// What it ends with.
@@ -70,8 +69,7 @@ fn raw(line: &[u8]) -> Option<Sealed<'_>> {
 
 fn escaped(line: &[u8]) -> Option<Sealed<'_>> {
     let begin = memmem::rfind(line, BEGIN_ESCAPED.as_bytes())?;
-    let mut strings = serde_json::Deserializer::from_slice(line.get(begin..)?).into_iter::<String>();
-    let text = strings.next()?.ok()?.into_bytes();
+    let text = first::<String>(line.get(begin..)?)?.into_bytes();
     let seal = memmem::rfind(&text, SEAL.as_bytes())?;
     let len = text.len();
     let sealed = parse(Cow::Owned(text), seal)?;
@@ -122,10 +120,7 @@ fn mac(digits: &[u8]) -> Option<Mac> {
 fn is_cut(line: &[u8]) -> bool {
     let cut = |begin: &str| {
         let text = memmem::find(line, begin.as_bytes()).and_then(|at| line.get(at..));
-        text.is_some_and(|text| {
-            let first = serde_json::Deserializer::from_slice(text).into_iter::<serde_json::Value>().next();
-            !matches!(first, Some(Ok(_)))
-        })
+        text.is_some_and(|text| first::<serde_json::Value>(text).is_none())
     };
     cut(BEGIN) || cut(BEGIN_ESCAPED)
 }

@@ -100,6 +100,7 @@ fn at(pointer: &Pointer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::told::assert_told;
     use super::*;
 
     #[test]
@@ -138,11 +139,7 @@ mod tests {
             ),
             (r#"{"plan":{"answer":{"match":{"tenant":"a"}}}}"#, &["of tenant a"], &["plan.answer.match.tenant"]),
         ] {
-            let config = Config::parse(config.as_bytes()).unwrap();
-            let (text, warnings) = (describe(&config).join("\n"), warnings(&config));
-            assert!(wanted.iter().all(|sentence| text.contains(sentence)), "{wanted:?}\n{text}");
-            assert_eq!((text.is_empty(), warnings.len()), (wanted.is_empty(), warned.len()), "{warnings:?}");
-            assert!(warnings.iter().zip(warned).all(|(warning, wanted)| warning.contains(wanted)), "{warnings:?}");
+            assert_told((describe, warnings), config, wanted, warned);
         }
     }
 }

@@ -84,6 +84,7 @@ fn accounts(runs: &Runs) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::told::assert_told;
     use super::*;
 
     #[test]
@@ -109,11 +110,7 @@ mod tests {
                 &["kinds[0].match", "kinds[0].name", "runs: identity.run has no source", "runs: without `prices`"],
             ),
         ] {
-            let config = Config::parse(config.as_bytes()).unwrap();
-            let (text, warnings) = (describe(&config).join("\n"), warnings(&config));
-            assert!(wanted.iter().all(|sentence| text.contains(sentence)), "{wanted:?}\n{text}");
-            assert_eq!((text.is_empty(), warnings.len()), (wanted.is_empty(), warned.len()), "{warnings:?}");
-            assert!(warnings.iter().zip(warned).all(|(warning, wanted)| warning.contains(wanted)), "{warnings:?}");
+            assert_told((describe, warnings), config, wanted, warned);
         }
     }
 }

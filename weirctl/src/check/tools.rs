@@ -61,6 +61,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::told::assert_told;
     use super::*;
 
     #[test]
@@ -83,11 +84,7 @@ mod tests {
                 &["tools: identity.run has no source", "tools.arguments.redact"],
             ),
         ] {
-            let config = Config::parse(config.as_bytes()).unwrap();
-            let (text, warnings) = (describe(&config).join("\n"), warnings(&config));
-            assert!(wanted.iter().all(|sentence| text.contains(sentence)), "{wanted:?}\n{text}");
-            assert_eq!((text.is_empty(), warnings.len()), (wanted.is_empty(), warned.len()), "{warnings:?}");
-            assert!(warnings.iter().zip(warned).all(|(warning, wanted)| warning.contains(wanted)), "{warnings:?}");
+            assert_told((describe, warnings), config, wanted, warned);
         }
     }
 }

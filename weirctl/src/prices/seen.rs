@@ -5,11 +5,9 @@ use std::io::BufRead;
 
 use anyhow::Result;
 use memchr::memmem;
-use serde_json::{Deserializer, Value};
+use serde_json::Value;
 
-/// What a record begins with, and the same as a string of a JSON line.
-const BEGIN: &str = "{\"v\":";
-const BEGIN_ESCAPED: &str = "\"{\\\"v\\\":";
+use crate::access_log::{BEGIN, BEGIN_ESCAPED, first};
 
 /// Calls by the models that were asked for and that answered.
 #[derive(Debug, Default)]
@@ -55,8 +53,4 @@ fn record(line: &[u8]) -> Option<Value> {
         serde_json::from_str(&text).ok()
     });
     bare.chain(escaped).find(is_record)
-}
-
-fn first<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    Deserializer::from_slice(bytes).into_iter().next()?.ok()
 }

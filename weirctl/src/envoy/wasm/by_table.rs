@@ -7,13 +7,13 @@
 //!
 //! Nothing else changes: each `call f` becomes the constant of f's new place in the table and a `call_indirect` of f's own type.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result};
 use walrus::ir::{
     Call, CallIndirect, Const, Instr, InstrSeq, Value, Visitor, VisitorMut, dfs_in_order, dfs_pre_order_mut,
 };
-use walrus::{ConstExpr, ElementItems, ElementKind, FunctionId, LocalFunction, Module, ModuleConfig, TableId, TypeId};
+use walrus::{ConstExpr, ElementItems, ElementKind, FunctionId, Module, ModuleConfig, TableId, TypeId};
 
 /// Smaller functions are called as before, in instructions as walrus counts them: to inline these costs little, and is often a gain.
 const MIN_SIZE: u64 = 40;
@@ -40,7 +40,7 @@ fn places(module: &mut Module, table: TableId) -> Result<HashMap<FunctionId, (i3
     let mut functions: Vec<(FunctionId, TypeId)> = module
         .funcs
         .iter_local()
-        .filter(|(id, function)| function.size() >= MIN_SIZE && called.contains_key(id))
+        .filter(|(id, function)| function.size() >= MIN_SIZE && called.contains(id))
         .map(|(id, function)| (id, function.ty()))
         .collect();
     functions.sort();
@@ -58,19 +58,17 @@ fn places(module: &mut Module, table: TableId) -> Result<HashMap<FunctionId, (i3
     Ok(places)
 }
 
-/// How often each function is called directly.
-fn called(module: &Module) -> HashMap<FunctionId, usize> {
-    struct Count(HashMap<FunctionId, usize>);
-    impl Visitor<'_> for Count {
+/// The functions that are called directly.
+fn called(module: &Module) -> HashSet<FunctionId> {
+    struct Called(HashSet<FunctionId>);
+    impl Visitor<'_> for Called {
         fn visit_call(&mut self, call: &Call) {
-            *self.0.entry(call.func).or_default() += 1;
+            self.0.insert(call.func);
         }
     }
-    let mut count = Count(HashMap::new());
-    module.funcs.iter_local().for_each(|(_, function): (_, &LocalFunction)| {
-        dfs_in_order(&mut count, function, function.entry_block());
-    });
-    count.0
+    let mut called = Called(HashSet::new());
+    module.funcs.iter_local().for_each(|(_, function)| dfs_in_order(&mut called, function, function.entry_block()));
+    called.0
 }
 
 struct Rewrite<'a> {
