@@ -231,3 +231,28 @@ fn the_command_says_what_is_wrong_and_its_exit_code_does_too() {
     let (code, _, error) = run(&[&new, "--key-file", &path("none")]);
     assert!(code != Some(0) && error.contains("no key"), "{error}");
 }
+
+/// How long it takes: `cargo test --release --package weirctl --test audit -- --ignored --nocapture`.
+#[test]
+#[ignore = "makes a million records"]
+fn a_million_records_are_verified_and_one_that_is_missing_among_them_is_named() {
+    let mut lines = records(500_000);
+    let missing: Value = serde_json::from_str(&lines.remove(700_001)).unwrap();
+    let (file, keys) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    std::fs::write(file.path(), log(&lines)).unwrap();
+    std::fs::write(keys.path(), format!("default {KEY}\n")).unwrap();
+    let began = std::time::Instant::now();
+    let run = Command::new(env!("CARGO_BIN_EXE_weirctl"))
+        .args(["audit", "verify"])
+        .arg(file.path())
+        .arg("--key-file")
+        .arg(keys.path())
+        .output()
+        .unwrap();
+    let bytes = std::fs::metadata(file.path()).unwrap().len();
+    println!("{} records of {} bytes in all: {:.1?}", lines.len(), bytes, began.elapsed());
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    let (worker, seq) = (missing["chain"]["worker"].as_str().unwrap(), &missing["chain"]["seq"]);
+    assert!(said.contains(&format!("{worker}: {seq} is missing")), "{said}");
+}
