@@ -5,7 +5,7 @@ use std::env;
 use std::hint::black_box;
 use std::time::Instant;
 
-use weir::policies::share::{Bucket, Rate, SHARERS, SIZE, Verdict};
+use weir::features::limits::share::{Bucket, Rate, SHARERS, SIZE, Verdict};
 use weir::units::{Nanos, Span};
 
 const SECOND: u64 = 1_000_000_000;

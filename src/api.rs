@@ -64,6 +64,11 @@ impl Api {
         Api::Other,
     ];
 
+    /// Whether an answer has generated content: what tokens are timed by.
+    pub fn generates(self) -> bool {
+        !matches!(self, Api::Other | Api::Embeddings)
+    }
+
     /// The name in records and labels.
     pub fn name(self) -> &'static str {
         match self {

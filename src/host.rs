@@ -11,16 +11,11 @@ mod attempts;
 mod chain;
 #[allow(unsafe_code)]
 mod clock;
-mod cost_meter;
 #[allow(unsafe_code)]
 mod exports;
-mod limit_meter;
 mod meter;
 mod own_time;
 mod pairs;
-mod retry_meter;
-mod run_meter;
 mod shell;
 mod store;
-mod tool_meter;
 mod turns;

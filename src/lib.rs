@@ -6,16 +6,17 @@
 
 pub mod api;
 pub mod baggage;
+pub mod call;
 pub mod config;
-pub mod end;
+pub mod features;
 pub mod json;
 pub mod labels;
 pub mod mac;
 pub mod metrics;
-pub mod policies;
 pub mod port;
 pub mod record;
 pub mod report;
+pub mod settings;
 pub mod shared;
 pub mod signals;
 pub mod stream;

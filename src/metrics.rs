@@ -1,7 +1,10 @@
 //! The table of all metrics: the code, the bootstrap snippet in `envoy/` and docs/metrics.md come from it.
 //!
-//! A **series** is a metric with its own label's value (`weir_calls_total{ended="complete"}`). The labels that all share
-//! come on top: model, route, tenant and api, as a [`crate::labels::LabelSet`].
+//! A **series** is a metric with its own label's value (`weir_calls_total{ended="complete"}`). A **sample** is one of its
+//! values of the row's other labels, by number, and an amount.
+
+use crate::labels::LabelSet;
+use crate::record::Ended;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,16 +17,59 @@ pub enum Kind {
     Histogram,
 }
 
-/// Which labels a metric has beside its own.
+/// A label of a metric. All but the first have values that are known only while the filter runs, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shared {
-    /// Model, route, tenant and api.
-    All,
-    /// Only the api: what is known when a call begins.
+pub enum Label {
+    /// The metric's own, whose values stand in its row.
+    Own,
+    /// As asked for; where a request names none, as answered.
+    Model,
+    /// Envoy's route name.
+    Route,
+    /// The tenant.
+    Tenant,
+    /// The kind of API.
     Api,
-    /// None.
-    None,
+    /// A limit's name, by its place among the rules.
+    Limit,
+    /// A key of the limit in front of it.
+    Key,
+    /// Who made an attempt.
+    Layer,
+    /// The kind of call.
+    Kind,
+    /// How a run ended.
+    Outcome,
+    /// A tool.
+    Tool,
+    /// An objective, by its place in the config.
+    Slo,
 }
+
+impl Label {
+    /// Its name in Prometheus; that of a metric's own stands in its row.
+    pub fn name(self) -> &'static str {
+        match self {
+            Label::Own => "",
+            Label::Model => "model",
+            Label::Route => "route",
+            Label::Tenant => "tenant",
+            Label::Api => "api",
+            Label::Limit => "limit",
+            Label::Key => "key",
+            Label::Layer => "layer",
+            Label::Kind => "kind",
+            Label::Outcome => "outcome",
+            Label::Tool => "tool",
+            Label::Slo => "slo",
+        }
+    }
+}
+
+use Label::{Api, Key, Kind as CallKind, Layer, Limit, Model, Outcome, Own, Route, Slo, Tenant, Tool};
+
+/// The labels that what every call has is counted by.
+const ALL: &[Label] = &[Own, Model, Route, Tenant, Api];
 
 /// One metric, as people know it.
 #[derive(Debug)]
@@ -32,8 +78,8 @@ pub struct Metric {
     pub name: &'static str,
     /// What kind of number it is.
     pub kind: Kind,
-    /// Its labels of the common four.
-    pub shared: Shared,
+    /// Its labels, in the order of a stat's name.
+    pub labels: &'static [Label],
     /// The label it has for itself, with all its values. No values: they come from the config.
     pub own: Option<(&'static str, &'static [&'static str])>,
     /// Upper bounds of its buckets, in its unit; empty for what is no histogram.
@@ -121,131 +167,131 @@ pub const COST_BUCKETS: &[u64] = &[
 pub const CALLS_BUCKETS: &[u64] = &[1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000];
 
 /// How tools come out.
-pub const OUTCOMES: &[&str] = &["ok", "error", "failed", "refused", "unread"];
+pub const TOOL_OUTCOMES: &[&str] = &["ok", "error", "failed", "refused", "unread"];
 
 /// Bounds of what is told in percent.
 pub const PERCENT_BUCKETS: &[u64] = &[5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95, 99, 100];
 
 macro_rules! metrics {
-    ($($id:ident: $name:literal $kind:ident $shared:ident $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
+    ($($id:ident: $name:literal $kind:ident $labels:expr, $own:expr, $buckets:expr, $help:literal, $otel:literal;)*) => {
         /// The metrics by name; the number is the place in [`METRICS`].
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Id { $(#[doc = $help] $id),* }
 
         /// The table itself.
         pub static METRICS: [Metric; [$(Id::$id),*].len()] = [$(Metric {
-            name: $name, kind: Kind::$kind, shared: Shared::$shared, own: $own, buckets: $buckets, help: $help, otel: $otel,
+            name: $name, kind: Kind::$kind, labels: $labels, own: $own, buckets: $buckets, help: $help, otel: $otel,
         }),*];
     };
 }
 
 metrics! {
-    Calls: "weir_calls_total" Counter All
-        Some(("ended", &["complete", "client_abort", "upstream_reset", "refused", "error", "truncated"])), &[],
+    Calls: "weir_calls_total" Counter ALL,
+        Some(("ended", &Ended::WORDS)), &[],
         "Calls, by how they ended.",
         "Count of gen_ai.client.operation.duration; `ended` is finer than error.type.";
-    Tokens: "weir_tokens_total" Counter All
+    Tokens: "weir_tokens_total" Counter ALL,
         Some(("kind", &["input", "output", "cache_read", "cache_write", "reasoning"])), &[],
         "Tokens, reported or estimated. Input includes cache_read and cache_write, output includes reasoning: never add kinds up.",
         "gen_ai.client.token.usage with gen_ai.token.type input and output; the other three kinds are parts of these.";
-    FirstByte: "weir_first_byte_ms" Histogram All None, MS_BUCKETS,
+    FirstByte: "weir_first_byte_ms" Histogram ALL, None, MS_BUCKETS,
         "Time from the complete request to the first byte of the answer's body.",
         "None; the time a span calls first byte.";
-    FirstToken: "weir_first_token_ms" Histogram All None, MS_BUCKETS,
+    FirstToken: "weir_first_token_ms" Histogram ALL, None, MS_BUCKETS,
         "Time from the complete request to the first generated content (TTFT): text, reasoning or a tool call's argument.",
         "gen_ai.server.time_to_first_token, in ms and seen at the proxy.";
-    FirstText: "weir_first_text_ms" Histogram All None, MS_BUCKETS,
+    FirstText: "weir_first_text_ms" Histogram ALL, None, MS_BUCKETS,
         "Time from the complete request to the first text a user can see.",
         "None; first_token without reasoning and tool calls.";
-    InterTokenBucket: "weir_inter_token_ms_bucket" Counter All Some(("le", INTER_TOKEN_LE)), &[],
+    InterTokenBucket: "weir_inter_token_ms_bucket" Counter ALL, Some(("le", INTER_TOKEN_LE)), &[],
         "Gaps between one token's arrival and the next, all of them, as a cumulative histogram made of counters.",
         "gen_ai.client.operation.time_per_output_chunk, in ms and seen at the proxy.";
-    InterTokenSum: "weir_inter_token_ms_sum" Counter All None, &[],
+    InterTokenSum: "weir_inter_token_ms_sum" Counter ALL, None, &[],
         "Sum of the gaps, in ms.",
         "As weir_inter_token_ms_bucket.";
-    InterTokenCount: "weir_inter_token_ms_count" Counter All None, &[],
+    InterTokenCount: "weir_inter_token_ms_count" Counter ALL, None, &[],
         "Number of the gaps.",
         "As weir_inter_token_ms_bucket.";
-    TimePerOutputToken: "weir_time_per_output_token_us" Histogram All None, US_BUCKETS,
+    TimePerOutputToken: "weir_time_per_output_token_us" Histogram ALL, None, US_BUCKETS,
         "(end - first token) / (output tokens - 1) of a streamed call, in microseconds (TPOT).",
         "gen_ai.server.time_per_output_token, in µs and seen at the proxy.";
-    Call: "weir_call_ms" Histogram All None, MS_BUCKETS,
+    Call: "weir_call_ms" Histogram ALL, None, MS_BUCKETS,
         "Time from the complete request to the end of the call.",
         "gen_ai.client.operation.duration, in ms and seen at the proxy.";
-    StreamsActive: "weir_streams_active" Gauge Api None, &[],
+    StreamsActive: "weir_streams_active" Gauge &[Api], None, &[],
         "Calls in flight.",
         "None.";
-    Stalls: "weir_stalls_total" Counter All None, &[],
+    Stalls: "weir_stalls_total" Counter ALL, None, &[],
         "Gaps between tokens longer than `stall_ms` of the config.",
         "None.";
-    NoFirstToken: "weir_no_first_token_total" Counter All
+    NoFirstToken: "weir_no_first_token_total" Counter ALL,
         Some(("reason", &["client_abort", "upstream_reset", "refused", "error", "truncated", "empty"])), &[],
         "Calls that ended before any content came, by why.",
         "None.";
-    Unread: "weir_unread_total" Counter All
+    Unread: "weir_unread_total" Counter ALL,
         Some(("reason", &["oversize", "json", "crc", "frame", "encoding", "format"])), &[],
         "Events or bodies that could not be read and were passed on.",
         "None.";
-    FilterTime: "weir_filter_us" Histogram Api None, US_BUCKETS,
+    FilterTime: "weir_filter_us" Histogram &[Api], None, US_BUCKETS,
         "The filter's own time per call, in microseconds; body callbacks are sampled and scaled up.",
         "None.";
-    Slo: "weir_slo_total" Counter None Some(("verdict", &["good", "bad"])), &[],
+    Slo: "weir_slo_total" Counter &[Slo, Own], Some(("verdict", &["good", "bad"])), &[],
         "Calls that a TTFT objective counts, by objective (`slo`) and verdict.",
         "None.";
-    Limit: "weir_limit_total" Counter None Some(("verdict", &["pass", "refuse", "shadow", "warn", "cut", "open", "closed"])), &[],
+    Limit: "weir_limit_total" Counter &[Limit, Own], Some(("verdict", &["pass", "refuse", "shadow", "warn", "cut", "open", "closed"])), &[],
         "Calls that a limit counts, by limit (`limit`) and what it said.",
         "None.";
-    LimitWait: "weir_limit_wait_ms" Histogram None None, MS_BUCKETS,
+    LimitWait: "weir_limit_wait_ms" Histogram &[Limit], None, MS_BUCKETS,
         "How long calls that had to wait for a limit (`limit`) waited.",
         "None.";
-    LimitRemaining: "weir_limit_remaining" Gauge None None, &[],
+    LimitRemaining: "weir_limit_remaining" Gauge &[Limit, Key], None, &[],
         "What was left of a limit (`limit`) after the last call under its key (`key`), for limits of few keys.",
         "None.";
-    Attempts: "weir_attempts_total" Counter None Some(("outcome", &["ok", "failed", "refused"])), &[],
+    Attempts: "weir_attempts_total" Counter &[Layer, Own, Route], Some(("outcome", &["ok", "failed", "refused"])), &[],
         "Attempts, by route (`route`), by who made them (`layer`: first, sdk, envoy, agent, unknown; first is no retry) and how they ended; `refused` never reached an upstream. Only where retries are told.",
         "None.";
-    WastedTokens: "weir_wasted_tokens_total" Counter All Some(("why", &["failed", "repeated"])), &[],
+    WastedTokens: "weir_wasted_tokens_total" Counter ALL, Some(("why", &["failed", "repeated"])), &[],
         "Tokens of attempts that failed, and of those that repeated what had not failed; reported or estimated. Only where retries are told.",
         "None.";
-    Cost: "weir_cost_nanodollars_total" Counter None
+    Cost: "weir_cost_nanodollars_total" Counter &[CallKind, Model, Tenant, Own],
         Some(("waste", &["none", "failed", "retried", "cancelled", "refused", "duplicated"])), &[],
         "What calls cost, in nano-dollars, by kind (`kind`), model (`model`), tenant (`tenant`), and why it bought nothing, if it did not (`waste`). Only calls that have a price.",
         "None.";
-    RunCost: "weir_run_cost_nanodollars" Histogram None None, COST_BUCKETS,
+    RunCost: "weir_run_cost_nanodollars" Histogram &[Outcome], None, COST_BUCKETS,
         "What runs cost in all until a call said how they ended (`outcome`), in nano-dollars; only runs that have a price. Its sum is Envoy's estimate from the buckets; `weir_run_cost_by_kind_nanodollars_total` has it exactly.",
         "None.";
-    RunCalls: "weir_run_calls" Histogram None None, CALLS_BUCKETS,
+    RunCalls: "weir_run_calls" Histogram &[Outcome], None, CALLS_BUCKETS,
         "How many calls such runs sent, by outcome (`outcome`).",
         "None.";
-    RunCostByKind: "weir_run_cost_by_kind_nanodollars_total" Counter None None, &[],
+    RunCostByKind: "weir_run_cost_by_kind_nanodollars_total" Counter &[Outcome, CallKind], None, &[],
         "What such runs cost, by outcome (`outcome`) and by the kind of call (`kind`), in nano-dollars.",
         "None.";
-    RunWaste: "weir_run_waste_nanodollars_total" Counter None None, &[],
+    RunWaste: "weir_run_waste_nanodollars_total" Counter &[Outcome], None, &[],
         "As much of what such runs cost as bought nothing, by outcome (`outcome`), in nano-dollars.",
         "None.";
-    ToolCalls: "weir_tool_calls_total" Counter None Some(("outcome", OUTCOMES)), &[],
+    ToolCalls: "weir_tool_calls_total" Counter &[Own, Tool], Some(("outcome", TOOL_OUTCOMES)), &[],
         "Tools that ran, by tool (`tool`) and outcome: `error` says the tool, `failed` never came to an answer, `refused` never reached it. Only where tools are told apart.",
         "None; the number of execute_tool spans.";
-    ToolTime: "weir_tool_ms" Histogram None None, MS_BUCKETS,
+    ToolTime: "weir_tool_ms" Histogram &[Tool], None, MS_BUCKETS,
         "Time from the complete request to the tool's result, by tool (`tool`).",
         "None; the duration of an execute_tool span, in ms and seen at the proxy.";
-    ToolMatched: "weir_tool_matched_total" Counter None Some(("verdict", &["matched", "unasked", "never_run"])), &[],
+    ToolMatched: "weir_tool_matched_total" Counter &[Own], Some(("verdict", &["matched", "unasked", "never_run"])), &[],
         "MCP calls that came to an answer and that a model of the same run had asked for, or had not; and those asked for that did not run in time (seen when the run's place in the store is next used).",
         "None.";
-    ToolAsked: "weir_tool_asked_total" Counter None None, &[],
+    ToolAsked: "weir_tool_asked_total" Counter &[Tool], None, &[],
         "Tool calls that models asked for, by tool (`tool`). Only where tools are told apart.",
         "None.";
-    PlanSteps: "weir_plan_steps_total" Counter All
+    PlanSteps: "weir_plan_steps_total" Counter ALL,
         Some(("verdict", &["matched", "skipped", "unplanned", "out_of_order", "wrong_target"])), &[],
         "Calls of runs that declared a plan, by what they are to it. Only where plans are looked at.",
         "None.";
-    PlanAdherence: "weir_plan_adherence" Histogram None None, PERCENT_BUCKETS,
+    PlanAdherence: "weir_plan_adherence" Histogram &[], None, PERCENT_BUCKETS,
         "How far runs did what they planned, in percent, when they are over (docs/plan.md).",
         "None.";
-    Plans: "weir_plans_total" Counter None Some(("declared", &["new", "replaces", "unread", "too_large", "no_place"])), &[],
+    Plans: "weir_plans_total" Counter &[Own], Some(("declared", &["new", "replaces", "unread", "too_large", "no_place"])), &[],
         "Plans that were declared, by what became of them.",
         "None.";
-    Store: "weir_store_total" Counter None Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
+    Store: "weir_store_total" Counter &[Own], Some(("event", &["contended", "full", "taken_over", "failed"])), &[],
         "What was seen of the store that workers share: changes made again because another worker was faster, keys that found no place, entries taken over, no answer.",
         "None.";
 }
@@ -259,7 +305,7 @@ impl Id {
 }
 
 /// A metric with one value of its own label: what a host defines, once per label set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Series {
     /// The metric.
     pub id: Id,
@@ -274,11 +320,6 @@ impl From<Id> for Series {
 }
 
 impl Series {
-    /// Where this series stands among all of them, from 0 to [`SERIES`].
-    pub fn slot(self) -> usize {
-        SLOTS.get(self.id as usize).map_or(0, |s| *s as usize) + self.value as usize
-    }
-
     /// The own label and its value, where there is one.
     pub fn own(self) -> Option<(&'static str, &'static str)> {
         let (label, values) = self.id.metric().own?;
@@ -286,26 +327,76 @@ impl Series {
     }
 }
 
-const fn width(m: &Metric) -> usize {
-    match m.own {
-        Some((_, values)) => values.len(),
-        None => 1,
+/// How many series there are per set of the four labels that every call has: what one more set costs Envoy at most.
+pub fn series_per_set() -> usize {
+    let of_sets = METRICS.iter().filter(|metric| metric.labels == ALL);
+    of_sets.map(|metric| metric.own.map_or(1, |(_, values)| values.len())).sum()
+}
+
+/// Numbers of the values of a row's labels, in the row's order, without its own.
+pub type Numbers = [u16; 4];
+
+/// One series with values of its row's labels. What a host defines once, and then knows by its own number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sample {
+    /// The series.
+    pub series: Series,
+    /// The values of its other labels.
+    pub at: Numbers,
+}
+
+/// What calls are counted by.
+#[derive(Debug)]
+pub struct Counts {
+    /// The labels that every call has.
+    pub set: LabelSet,
+    /// What to add to a counter, to record in a histogram, or to set a gauge to.
+    pub samples: Vec<(Sample, u64)>,
+}
+
+impl Counts {
+    /// Nothing yet, of a call with these labels.
+    pub fn of(set: LabelSet) -> Self {
+        Self { set, samples: Vec::with_capacity(48) }
+    }
+
+    /// Adds to a series that is counted by the labels that every call has.
+    pub fn add(&mut self, series: impl Into<Series>, amount: u64) {
+        let LabelSet { model, route, tenant, api } = self.set;
+        self.sample(series, [model, route, tenant, api], amount);
+    }
+
+    /// Adds to a series with these values of its row's labels.
+    pub fn sample(&mut self, series: impl Into<Series>, at: Numbers, amount: u64) {
+        self.samples.push((Sample { series: series.into(), at }, amount));
     }
 }
 
-// Runs in the compiler alone, where an index out of bounds is an error of the build.
-#[allow(clippy::indexing_slicing)]
-const fn slots() -> ([u16; METRICS.len()], usize) {
-    let (mut at, mut next, mut i) = ([0u16; METRICS.len()], 0usize, 0usize);
-    while i < METRICS.len() {
-        at[i] = next as u16;
-        next += width(&METRICS[i]);
-        i += 1;
-    }
-    (at, next)
+/// The text of a label's value, for a stat's name. `at` are the numbers of the whole sample, of which this is one.
+pub trait Names {
+    /// The text.
+    fn text(&self, label: Label, number: u16, at: Numbers) -> std::borrow::Cow<'_, str>;
 }
 
-static SLOTS: [u16; METRICS.len()] = slots().0;
-
-/// How many series there are per label set.
-pub const SERIES: usize = slots().1;
+/// A stat's name: the metric, then its labels, as `;label=value`.
+pub fn stat_name(sample: Sample, names: &dyn Names) -> String {
+    let Sample { series, at } = sample;
+    let metric = series.id.metric();
+    let mut name = String::from(metric.name);
+    let mut numbers = at.iter();
+    for label in metric.labels {
+        let (label, value) = match (label, series.own()) {
+            (Label::Own, Some((label, value))) => (label, value.into()),
+            (Label::Own, None) => continue,
+            _ => (label.name(), names.text(*label, numbers.next().copied().unwrap_or(0), at)),
+        };
+        // A scope of nothing has one key, which needs no label.
+        if value.is_empty() {
+            continue;
+        }
+        for part in [";", label, "=", &value] {
+            name.push_str(part);
+        }
+    }
+    name
+}

@@ -259,9 +259,9 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// How a call ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// How a call ended. The numbers are those of [`Ended::WORDS`], and stored: none may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Ended {
     /// The answer came whole.
     #[default]
@@ -279,16 +279,23 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The word for it, as in the record.
+    /// The words for them, by number: in the record, in metrics, in what is stored.
+    pub const WORDS: [&str; 6] = ["complete", "client_abort", "upstream_reset", "refused", "error", "truncated"];
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The word for it.
     pub fn word(self) -> &'static str {
-        match self {
-            Ended::Complete => "complete",
-            Ended::ClientAbort => "client_abort",
-            Ended::UpstreamReset => "upstream_reset",
-            Ended::Refused => "refused",
-            Ended::Error => "error",
-            Ended::Truncated => "truncated",
-        }
+        Self::WORDS.get(usize::from(self.number())).copied().unwrap_or_default()
+    }
+}
+
+impl Serialize for Ended {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.word())
     }
 }
 

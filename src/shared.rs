@@ -3,6 +3,7 @@
 //! In Envoy this is one store per process, under one lock, whose keys are never freed. So what lives here has a fixed size and
 //! a fixed number of keys ([`table`]), and it is touched when a call begins and when it ends, never per piece.
 
+pub mod key;
 pub mod table;
 
 use crate::units::Nanos;
@@ -166,6 +167,11 @@ impl Salt {
         if self.0.is_none() {
             self.0 = agreed(store, SALT, now.0).ok();
         }
+        self.0
+    }
+
+    /// The same, where it was asked for before.
+    pub fn known(&self) -> Option<u64> {
         self.0
     }
 }

@@ -1,11 +1,7 @@
-//! What is observed of a call; none of it can change what happens to the call.
+//! What every call has: when things happened, how large it is, who calls. Observed; none of it can change what happens to the call.
 
-pub mod chain;
-pub mod cost;
 pub mod estimate;
 pub mod gaps;
 pub mod identity;
-pub mod kind;
-pub mod slo;
+pub mod size;
 pub mod timing;
-pub mod trail;

@@ -1,95 +1,69 @@
-//! One exchange from admit to done: the only place that puts the steps in order.
+//! One exchange from its first header to its end: the only place that puts the steps in order.
 //!
 //! ```text
 //! new → request_head → request_body* → response_head → response_body* → done → Report
+//!            └───── admit ─────┘
 //! ```
 //! A step may be missing (no body, no answer, an abort at any moment); `done` always comes, once.
 
-mod accounting;
-mod admission;
-mod costing;
-mod declaring;
-mod planning;
-mod retrying;
-mod sourcing;
-mod telling;
-mod tooling;
-mod trailing;
+mod answer;
+mod ending;
+mod sizing;
 
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use crate::api::{self, Api};
-use crate::config::Config;
-use crate::config::limits::OnExceeded;
-use crate::end::{End, how_it_ended};
+use crate::api::Api;
+use crate::call::finished::Finished;
+use crate::call::gate::{AtGate, Gate, Hold, Watched};
+use crate::call::head::{AtHead, Head, HeadEdits};
+use crate::call::reply::Header;
+use crate::call::subject::{Known, Subject, property_text};
+use crate::features::{AtEnd, Features};
+use crate::metrics::Counts;
 use crate::port::{Flow, Headers, Properties};
-use crate::record::{Ended, Record, ServerTimes, Upstream, Usage, UsageSource, VERSION};
-use crate::report::{self, Report, Settled};
-use crate::shared::Store;
-use crate::signals::estimate::Estimator;
-use crate::signals::identity;
-use crate::signals::kind::Kind;
+use crate::report::{self, Report};
+use crate::settings::Config;
+use crate::shared::{Events, Store};
 use crate::signals::timing::Timing;
-use crate::units::{Nanos, Span};
-use crate::wire::body::{Body, BodyHead, Unread};
-use crate::wire::dialect;
+use crate::units::Nanos;
+use crate::wire::body::{Body, BodyHead};
 use crate::wire::facts::Facts;
 use crate::wire::hide::HideUsage;
 use crate::wire::request::{Injected, Request};
-use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
-use admission::Admission;
-pub use admission::{Gate, OwnAnswer, Watched};
-use costing::Costing;
-use planning::Planning;
-use retrying::{Ending, Retrying};
-use sourcing::Sourcing;
-use telling::Telling;
-use tooling::{Tooling, UNREAD};
-use trailing::Trailing;
+use answer::{Answer, Answered};
+use sizing::Sizing;
 
 /// Headers that no longer hold for a request which may be changed, and for an answer which must be read as plain text.
 const INJECT_REMOVES: &[&str] = &["content-length", "accept-encoding"];
 /// The same where a running answer may be cut: into what is compressed no event can be put.
 const CUT_REMOVES: &[&str] = &["accept-encoding"];
-/// What the record says of a call that a limit refused or cut.
-const LIMITED: &str = "rate_limit_exceeded";
-/// Longest call id that is kept, in bytes.
-const MAX_CALL: usize = 128;
 
 /// One exchange.
 #[derive(Debug)]
 pub struct Stream {
     config: Rc<Config>,
-    asked: api::Asked,
-    call: String,
-    tenant: Option<String>,
-    user: Option<String>,
-    run: Option<String>,
-    /// What kind of call it is; nothing where nobody wants to know.
-    kind: Option<Kind>,
-    /// The number of the outcome of its run that its header names.
-    outcome: Option<u8>,
-    /// What it has to do with tools; nothing where nobody wants to know.
-    tooling: Option<Box<Tooling>>,
+    subject: Subject,
     request: Request,
     inject: Inject,
     answer: Option<Answer>,
     timing: Timing,
-    /// Bytes of generated content, as they stand in the documents.
-    content_bytes: u64,
-    events: u64,
-    /// The answer's end was seen.
-    ended: bool,
-    admission: Admission,
-    retrying: Retrying,
-    telling: Telling,
-    trailing: Trailing,
-    sourcing: Sourcing,
-    planning: Planning,
-    costing: Costing,
-    /// The body may say which tool is called.
-    reads_tool: bool,
+    sizing: Sizing,
+    gate: Asked,
+    features: Features,
+}
+
+/// How far the call got at the gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    /// It was not asked, or not with all that is known of it.
+    #[default]
+    Open,
+    /// It was let go with all that is known of it.
+    Sent,
+    /// It was answered here.
+    Refused,
 }
 
 /// Whether the request is to ask for usage that its client does not want.
@@ -102,89 +76,80 @@ enum Inject {
     Done(Option<Box<HideUsage>>),
 }
 
-/// What came back.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    /// Nothing for what is no inference, and for answers without a body.
-    body: Option<Box<Body>>,
-    /// Token counts that stand in headers (Bedrock).
-    counts: RawUsage,
-    error: Option<String>,
-    server: ServerTimes,
-    provider: Option<&'static str>,
-}
-
 impl Stream {
     /// A call of which nothing is known yet.
     pub fn new(config: Rc<Config>) -> Self {
         Self {
             config,
-            asked: api::Asked::default(),
-            call: String::new(),
-            tenant: None,
-            user: None,
-            run: None,
-            kind: None,
-            outcome: None,
-            tooling: None,
+            subject: Subject::default(),
             request: Request::default(),
             inject: Inject::No,
             answer: None,
             timing: Timing::default(),
-            content_bytes: 0,
-            events: 0,
-            ended: false,
-            admission: Admission::default(),
-            retrying: Retrying::default(),
-            telling: Telling::default(),
-            trailing: Trailing::default(),
-            sourcing: Sourcing::default(),
-            planning: Planning::default(),
-            costing: Costing::default(),
-            reads_tool: false,
+            sizing: Sizing::default(),
+            gate: Asked::Open,
+            features: Features::default(),
         }
     }
 
     /// The name of the call's API, known once the request's headers are.
     pub fn api(&self) -> &'static str {
-        self.asked.api.name()
+        self.subject.asked.api.name()
     }
 
-    /// The request's headers; gives the names of headers to take off it.
+    fn known(&self) -> Known<'_> {
+        Known { subject: &self.subject, request: &self.request }
+    }
+
+    /// The request's headers.
     pub fn request_head(
         &mut self,
         head: Headers<'_>,
         end: bool,
+        worker: &mut Worker,
         properties: &dyn Properties,
+        store: &dyn Store,
         now: Nanos,
-    ) -> &'static [&'static str] {
+    ) -> Head {
         self.timing.asked(now);
-        let of = |name| head.get(name).unwrap_or_default();
-        self.asked = api::asked(of(":method"), of(":path"), of(":authority"));
-        self.call = text(of("x-request-id"), MAX_CALL);
-        let identity = &self.config.identity;
-        self.tenant = identity::find(&identity.tenant, head, properties);
-        self.user = identity::find(&identity.user, head, properties);
-        self.run = identity::find(&identity.run, head, properties);
-        let may_ask = matches!(self.asked.api, Api::OpenAiChat | Api::OpenAiCompletions);
-        if self.config.usage.inject && may_ask && !end && of("content-encoding").is_empty() {
+        let shared = &mut worker.shared;
+        let mut subject = Subject::read(head, &self.config.identity, worker.wants, properties);
+        if let Some(reply) = Features::answers(&AtHead { head, end, subject: &subject, properties, store, now }, shared)
+        {
+            let Subject { call, tenant, user, .. } = subject;
+            self.subject = Subject { call, tenant, user, ..Subject::default() };
+            self.gate = Asked::Refused;
+            return Head { reply: Some(Box::new(reply)), ..Head::default() };
+        }
+        subject.kind = Features::kind(head, &subject, shared);
+        self.sizing.announced = head.text("content-length").and_then(|n| n.trim().parse().ok());
+        let mut edits = HeadEdits::default();
+        edits.remove.extend(self.removes(&subject, head, end).iter().map(|name| (*name).into()));
+        let at = AtHead { head, end, subject: &subject, properties, store, now };
+        self.features.head(&at, shared, &mut edits);
+        self.subject = subject;
+        Head { edits, reply: None }
+    }
+
+    /// Headers that are taken off the request, for what may be done to it and to its answer.
+    fn removes(&mut self, subject: &Subject, head: Headers<'_>, end: bool) -> &'static [&'static str] {
+        let may_ask = matches!(subject.asked.api, Api::OpenAiChat | Api::OpenAiCompletions);
+        let plain = head.get("content-encoding").unwrap_or_default().is_empty();
+        if self.config.usage.inject && may_ask && !end && plain {
             self.inject = Inject::Perhaps;
             return INJECT_REMOVES;
         }
-        if self.asked.api != Api::Other && self.config.limits.iter().any(|l| l.on_exceeded == OnExceeded::Cut) {
-            return CUT_REMOVES;
-        }
-        &[]
+        if subject.is_inference() && self.config.cuts_streams() { CUT_REMOVES } else { &[] }
     }
 
     /// Whether the request's body is to be read at all. If not, the host need not copy it.
     pub fn wants_request_body(&self) -> bool {
-        self.reads_request() || self.tool_reads_request()
+        self.reads_request() || self.features.reads_request()
     }
 
     fn reads_request(&self) -> bool {
-        (self.asked.api != Api::Other || self.reads_tool) && (!self.request.is_over() || self.hashes_body())
+        (self.subject.is_inference() || self.subject.reads_tool)
+            && (!self.request.is_over() || self.features.hashes_body())
     }
 
     /// Whether the request may have to be changed: then what is held of it is to be shown again.
@@ -195,19 +160,19 @@ impl Stream {
     /// A piece of the request's body: all that is buffered, if the piece before was held.
     pub fn request_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
         self.timing.asked(now);
-        self.announce(bytes.len());
-        self.tool_request(bytes, now);
+        self.sizing.came(bytes.len());
+        self.features.request_body(bytes, now);
         if !self.reads_request() {
             return Flow::Forward;
         }
         if !matches!(self.inject, Inject::Perhaps) {
-            self.retry_body(bytes, end);
+            self.features.request_passes(bytes, end);
             self.request.push(bytes);
             return Flow::Forward;
         }
         let injected = self.request.push_and_inject(bytes);
         if end || injected != Injected::Again {
-            self.retry_body(bytes, end);
+            self.features.request_passes(bytes, end);
         }
         match injected {
             Injected::Same => Flow::Forward,
@@ -224,12 +189,80 @@ impl Stream {
         }
     }
 
+    /// Whether all of the request that is asked for at the gate has come.
+    pub fn is_asked(&self) -> bool {
+        !self.wants_request_body() || self.sizing.is_whole()
+    }
+
+    /// Whether the request's headers are to be held until its body is known.
+    pub fn holds_headers(&self, worker: &Worker) -> bool {
+        self.config.admission.hold_headers && self.features.holds(&worker.shared)
+    }
+
+    /// Whether so much of a body came that no more of it is held.
+    pub fn is_held_enough(&self) -> bool {
+        self.sizing.bytes_came() >= self.max_held() as u64
+    }
+
+    /// The most of a request's body that is held, in bytes.
+    pub fn max_held(&self) -> usize {
+        self.config.admission.max_held_bytes as usize
+    }
+
+    /// Calls wait in these queues already, before this one asks for the first time.
+    pub fn stands_behind(&mut self, queues: Vec<u64>) {
+        self.features.stands_behind(queues);
+    }
+
+    /// The call asks to pass. `last` says that all is known that ever will be, `room` that one more call may wait.
+    pub fn admit(&mut self, worker: &mut Worker, store: &dyn Store, last: bool, room: bool, now: Nanos) -> Gate {
+        if self.gate != Asked::Open || !self.features.asks(&worker.shared) {
+            return Gate::Open;
+        }
+        let size = self.expected_size(worker, last);
+        let known = Known { subject: &self.subject, request: &self.request };
+        let at = AtGate { known, size, last, whole: self.is_asked(), room, store, now };
+        let ratio = worker.estimator.of(known.model());
+        match self.features.gate(&at, ratio, &mut worker.shared) {
+            ControlFlow::Continue(()) => {
+                if last {
+                    self.gate = Asked::Sent;
+                }
+                Gate::Open
+            }
+            ControlFlow::Break(Hold::Wait { until, position }) => Gate::Wait { until, position },
+            ControlFlow::Break(Hold::Refuse(reply)) => {
+                self.gate = Asked::Refused;
+                Gate::Refuse(reply)
+            }
+        }
+    }
+
+    /// Tokens that the call will probably take, if the config wants it published; none that is not known yet.
+    pub fn reserve(&self) -> Option<u64> {
+        self.config.filter_state.tokens.then(|| self.sizing.tokens())
+    }
+
+    /// How often Envoy may retry the call by itself, if its route is not to say.
+    pub fn envoy_may_retry(&self) -> Option<u8> {
+        self.features.envoy_may_retry()
+    }
+
+    /// Renews what a long call holds.
+    pub fn renew(&mut self, worker: &Worker, store: &dyn Store, now: Nanos) {
+        self.features.renew(&worker.shared, store, now);
+    }
+
     /// The answer's headers (not those of a 1xx).
-    pub fn response_head(&mut self, head: Headers<'_>, end: bool, now: Nanos) {
+    pub fn response_head(
+        &mut self,
+        head: Headers<'_>,
+        end: bool,
+        worker: &Worker,
+        now: Nanos,
+    ) -> (Vec<Header>, Vec<Header>) {
         self.timing.headers(now);
-        self.ended = end;
         let of = |name| head.get(name).unwrap_or_default();
-        let number = |name| head.text(name)?.trim().parse::<f64>().ok().filter(|n| n.is_finite());
         let status = head.text(":status").and_then(|s| s.parse().ok()).unwrap_or(0);
         let body_head = BodyHead {
             content_type: of("content-type"),
@@ -237,86 +270,50 @@ impl Stream {
             ok: status < 400,
             stream_asked: self.stream_asked(),
         };
-        let cap = self.config.read.max_event_bytes.bytes();
         let empty = end || matches!(status, 204 | 205 | 304);
-        self.tool_answer_head(body_head, empty);
-        self.sources_head(head, body_head, empty);
-        let dialect = dialect::of(self.asked.api).filter(|_| !empty);
-        let mut body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
-        if let Some(body) = &mut body {
-            self.tool_answer(body);
-            if status < 400 {
-                self.plan_reads(body);
-            }
-        }
+        let cap = self.config.read.max_event_bytes.bytes();
+        let mut answer = Answer::new(head, (status, end), self.subject.asked.api, (body_head, empty), cap);
+        let known = Known { subject: &self.subject, request: &self.request };
+        let body = answer.body.as_deref_mut();
+        self.features.response_head(known, (head, body_head, empty), (status, body), &worker.shared);
         if let Inject::Done(hide) = &mut self.inject
             && body_head.content_encoding.is_empty()
-            && body.as_ref().is_some_and(|b| b.is_stream())
+            && answer.is_stream()
         {
             *hide = Some(Box::new(HideUsage::new(cap)));
         }
-        self.comment_head(head, status);
-        let count = |name| head.text(name)?.trim().parse::<u64>().ok();
-        let error_type = of("x-amzn-errortype").split(|b| *b == b':').next().unwrap_or_default();
-        self.answer = Some(Answer {
-            status,
-            body,
-            counts: RawUsage {
-                input: count("x-amzn-bedrock-input-token-count"),
-                output: count("x-amzn-bedrock-output-token-count"),
-                cache_read: count("x-amzn-bedrock-cache-read-input-token-count"),
-                cache_write: count("x-amzn-bedrock-cache-write-input-token-count"),
-                ..RawUsage::default()
-            },
-            error: Some(text(error_type, MAX_CALL)).filter(|e| !e.is_empty()),
-            server: ServerTimes {
-                processing_ms: number("openai-processing-ms"),
-                envoy_ms: number("x-envoy-upstream-service-time"),
-                ..ServerTimes::default()
-            },
-            provider: head.get("openai-version").map(|_| "openai"),
-        });
+        self.answer = Some(answer);
+        self.features.response_headers(self.known(), head, &worker.shared)
     }
 
     fn stream_asked(&self) -> bool {
-        self.asked.stream || self.request.asked().stream.unwrap_or(self.streams_by_default())
-    }
-
-    /// Ollama streams unless it is told not to.
-    fn streams_by_default(&self) -> bool {
-        matches!(self.asked.api, Api::OllamaChat | Api::OllamaGenerate)
+        // Ollama streams unless it is told not to.
+        let by_default = matches!(self.subject.asked.api, Api::OllamaChat | Api::OllamaGenerate);
+        self.subject.asked.stream || self.request.asked().stream.unwrap_or(by_default)
     }
 
     /// Whether the answer's body is to be read at all.
     pub fn wants_response_body(&self) -> bool {
-        let body = self.answer.as_ref().and_then(|a| a.body.as_ref());
-        body.is_some_and(|body| !body.is_ignored())
-            || self.tool_reads_answer()
-            || self.sourcing.reads_answer()
+        self.answer_body().is_some_and(|body| !body.is_ignored())
+            || self.features.reads_answer()
             || matches!(self.inject, Inject::Done(Some(_)))
+    }
+
+    fn answer_body(&self) -> Option<&Body> {
+        self.answer.as_ref()?.body.as_deref()
     }
 
     /// A piece of the answer's body as it came from the upstream. An unread one (see above) is empty.
     pub fn response_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
-        self.ended |= end;
-        self.tool_response(bytes, now);
-        self.sourcing.piece(bytes);
+        self.features.response_body(bytes, now);
         let Some(answer) = &mut self.answer else { return Flow::Forward };
         if !bytes.is_empty() {
             self.timing.byte(now);
         }
-        if let Some(body) = &mut answer.body {
-            let mut progress = body.push(bytes);
-            if end {
-                progress.merge(body.finish());
-            }
-            self.events = self.events.saturating_add(progress.events);
-            self.content_bytes = self.content_bytes.saturating_add(progress.bytes);
-            let stall = Span(self.config.timing.stall_ms.get().saturating_mul(1_000_000));
-            // What an error's body has is no answer, whatever it looks like.
-            if answer.status < 400 {
-                self.timing.content(progress.tokens, progress.text, stall, now);
-            }
+        let progress = answer.push(bytes, end);
+        // What an error's body has is no answer, whatever it looks like.
+        if answer.status < 400 {
+            self.timing.content(progress.tokens, progress.text, self.config.timing.stall(), now);
         }
         let flow = match &mut self.inject {
             Inject::Done(Some(hide)) => {
@@ -325,242 +322,77 @@ impl Stream {
             }
             _ => Flow::Forward,
         };
-        self.passes(flow, bytes)
+        self.features.response_passes(&flow, bytes);
+        flow
+    }
+
+    /// Whether the answer's pieces have to be shown to [`Stream::watch`].
+    pub fn is_watched(&self) -> bool {
+        self.features.is_watched()
+    }
+
+    /// A piece of an answer that is watched has been read: whether there is enough for it.
+    pub fn watch(&mut self, bytes: &[u8], worker: &mut Worker, store: &dyn Store, now: Nanos) -> Watched {
+        let known = Known { subject: &self.subject, request: &self.request };
+        let ratio = worker.estimator.of(known.model());
+        let (body, content) = self.answer.as_ref().map_or((None, 0), |a| (a.body.as_deref(), a.content_bytes));
+        self.features.watch(bytes, (known, body, content), ratio, &worker.shared, (store, now))
+    }
+
+    /// Whether it was cut here.
+    pub fn is_cut(&self) -> bool {
+        self.features.is_cut()
+    }
+
+    /// Whether anything is told at the answer's end.
+    pub fn tells_end(&self) -> bool {
+        self.features.tells_end()
+    }
+
+    /// What is told at the end of the answer's body; nothing is settled by it.
+    pub fn told_at_end(&self, worker: &Worker, properties: &dyn Properties, store: &dyn Store, now: Nanos) -> AtEnd {
+        let Some(answer) = &self.answer else { return AtEnd::default() };
+        let nothing = Facts::default();
+        let seen = answer.seen(&nothing);
+        let ending = self.ending(&seen, worker, properties);
+        let call = self.finished(&seen, &ending, properties, (store, now));
+        let first_token = self.timing.first_token().filter(|_| seen.stream);
+        self.features.at_end(&call, (answer.body.as_deref(), first_token), &worker.shared)
     }
 
     /// The end of the call, however it came.
     pub fn done(mut self, worker: &mut Worker, properties: &dyn Properties, store: &dyn Store, now: Nanos) -> Report {
-        let said = |path: &[&str]| properties.property(path).map(|v| text(&v, MAX_CALL)).filter(|v| !v.is_empty());
-        let number = |path: &[&str]| {
-            let bytes: [u8; 8] = properties.property(path)?.try_into().ok()?;
-            Some(u64::from_le_bytes(bytes))
-        };
-        let status = self.answer.as_ref().map(|a| a.status).filter(|s| *s > 0);
-        let upstream = Upstream {
-            address: said(&["upstream", "address"]),
-            attempts: number(&["upstream", "request_attempt_count"]).filter(|n| *n > 0),
-            pool_ms: number(&["upstream", "cx_pool_ready_duration"]).map(|ns| Span(ns).as_ms()),
-        };
         let stream_asked = self.stream_asked();
-        let answer = self.answer.take();
-        let (counts, head_error, mut server, told) = match &answer {
-            Some(a) => (a.counts, a.error.clone(), a.server.clone(), a.provider),
-            None => Default::default(),
-        };
-        let mut body = answer.and_then(|a| a.body);
-        if let Some(body) = &mut body {
-            // What is left of a body that never ended still counts.
-            let rest = body.finish();
-            self.events = self.events.saturating_add(rest.events);
-            self.content_bytes = self.content_bytes.saturating_add(rest.bytes);
-            if !self.ended {
-                self.timing.content(rest.tokens, rest.text, Span(u64::MAX), now);
-            }
-        }
-        let stream = body.as_ref().is_some_and(|b| b.is_stream());
-        let mut unread = body.as_ref().map_or(Unread::default(), |b| b.unread());
-        let whole = body.as_ref().is_none_or(|b| b.is_whole());
-        let mut facts = body.map_or_else(Facts::default, |b| b.into_facts());
-        let calls = facts.calls.take().map(|calls| calls.finish()).unwrap_or_default();
+        let mut answered = self.answer.take().map_or_else(Answered::default, |a| a.finish(&mut self.timing, now));
+        let (calls, said) = (answered.take_calls(), answered.facts.said.take());
+        let property = |name| property_text(properties, &["xds", name]);
+        self.subject.route = self.subject.route.take().or_else(|| property("route_name"));
+        self.subject.cluster = self.subject.cluster.take().or_else(|| property("cluster_name"));
+        let seen = answered.seen();
+        let ending = self.ending(&seen, worker, properties);
+        self.observe_tokens(worker, &ending, &answered);
 
-        // Asked only where something is amiss: a property costs a microsecond.
-        let fine = self.ended && status.is_some_and(|s| s < 400) && upstream.address.is_some();
-        let details = if fine { None } else { said(&["response", "code_details"]) };
-        let end = End {
-            ended: self.ended,
-            status,
-            reached: upstream.address.is_some(),
-            details: details.as_deref(),
-            failed: facts.failed,
-            whole,
-        };
-        let ended = if self.is_cut() { Ended::Truncated } else { how_it_ended(&end) };
+        let mut features = std::mem::take(&mut self.features);
+        let call = self.finished(&seen, &ending, properties, (store, now));
+        let call =
+            Finished { cut: features.is_cut(), waste: features.waste(ending.ended, self.is_held(&features)), ..call };
+        let mut counts = Counts::of(worker.label_set(&call));
+        let mut events = Events::default();
+        let streamed = (seen.stream || stream_asked, self.timing.first_token());
+        let out = (&mut counts, &mut events);
+        let parts = features.settle(&call, (calls, said), streamed, &mut worker.shared, out);
+        self.observe_size(worker, &call);
 
-        if ended == Ended::Complete {
-            self.plan_answered(&calls, facts.said.take());
-        }
-        let asked_for = self.tools_asked_for(calls, &mut worker.tools, store, now);
-        let ran = self.tools_ran((ended, status), &mut worker.tools, properties, store, now);
-        unread.add(ran.unread);
-        let (sources, of_sources) = self.sourcing.finish();
-        unread.add(of_sources);
-
-        server.merge(&facts.server);
-        let asked = self.request.asked();
-        let request_model = asked.model.clone().or_else(|| self.asked.model.clone());
-        let success = status.is_some_and(|s| s < 400);
-        let model = request_model.clone().or_else(|| facts.model.clone());
-        let reported = self.reported(&facts, counts);
-        let reported = reported.filter(|_| success);
-        let bytes = (asked.prompt_bytes, self.content_bytes);
-        let complete = ended == Ended::Complete;
-        let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
-        let (reached, waste) = (upstream.address.is_some(), self.waste(ended));
-        let cost = self.cost(Some(&facts), &usage, (success, reached), waste, now);
-        self.settle(worker, &usage, cost.map_or(0, |cost| cost.total), store, now);
-        let ending = Ending {
-            ended,
-            status,
-            reached,
-            attempts: upstream.attempts.unwrap_or(0),
-            tool_failed: ran.runs.iter().any(|run| !matches!(run.outcome, "ok" | UNREAD)),
-            waste,
-            usage: &usage,
-            model: model.as_deref(),
-        };
-        let retry_error = self.retry_error().map(str::to_owned);
-        let (retry, retried) = self.retry_settle(worker, &ending, store, now).unzip();
-        let plan_error = self.plan_error().map(str::to_owned);
-        let (plan, planned) = self.plan_settle(worker, (ended, status), store, now).unzip();
-        let tokens = usage.output.unwrap_or_else(|| self.timing.tokens());
-
-        let mut time = self.timing.times(tokens, stream, now);
-        time.server = server;
-        if ended == Ended::Complete && usage.source == UsageSource::Reported {
-            self.teach(worker, &usage);
-        }
-        let trailing = std::mem::take(&mut self.trailing);
-        let asked = self.request.asked();
-        let (limits, mut events) = (self.limit_counts(&worker.limiter), self.store_events());
-        events.add(asked_for.store);
-        events.add(ran.store);
-        let matched = asked_for.matched.and(ran.matched);
-        let limited = self.limited(&worker.limiter);
-        let own = self.held_by_limit().then(|| LIMITED.to_owned()).or(retry_error).or(plan_error);
-        let accounting = self.accounting();
-        let record = Record {
-            v: VERSION,
-            route: self.known_route().or_else(|| said(&["xds", "route_name"])),
-            call: self.call,
-            cluster: said(&["xds", "cluster_name"]),
-            tenant: self.tenant,
-            user: self.user,
-            run: self.run,
-            api: self.asked.api.name(),
-            provider: self.asked.provider.or(told.filter(|_| self.asked.api != Api::Other)),
-            request_model,
-            response_model: facts.model.clone(),
-            stream,
-            max_tokens: asked.max_tokens,
-            status,
-            ended,
-            error_type: own.or_else(|| error_type(ended, &facts, head_error, status, details)),
-            finish_reasons: facts.finish_reasons(),
-            usage,
-            time,
-            upstream,
-            tools: facts.tools,
-            tools_offered: asked.tools.clone(),
-            system_fingerprint: facts.fingerprint,
-            service_tier: facts.service_tier,
-            response_id: facts.id,
-            attempts: Vec::new(),
-            limits: limited,
-            retry: retry.flatten(),
-            kind: self.kind.as_ref().map(|kind| kind.word.to_string()),
-            cost,
-            tool_calls: asked_for.calls,
-            tool_runs: ran.runs,
-            plan: plan.flatten(),
-            events: self.events,
-            unread: unread.total(),
-        };
-        let closed = accounting.and_then(|account| account.settle(&record, worker, &mut events, store, now));
-        trailing.settle(worker, (&record, &sources), properties, store, &mut events, now);
-        let call = Settled {
-            record,
-            timing: &self.timing,
-            unread,
-            tokens,
-            stream_asked,
-            end: now,
-            limits,
-            store: events,
-            matched,
-            retried,
-            closed,
-            planned,
-        };
-        report::of(call, &self.config, worker)
+        let mut unread = answered.unread;
+        unread.add(parts.unread);
+        let tokens = ending.usage.output.unwrap_or_else(|| self.timing.tokens());
+        report::count(&mut counts, &call, &self.timing, (seen.stream, tokens, unread));
+        let sources = parts.sources.clone();
+        let publishes = self.config.filter_state.tokens;
+        let record = self.record(&answered, &ending, parts, (properties, unread.total(), tokens, now));
+        features.recorded((&record, &sources), &worker.shared, properties, &mut events, (store, now));
+        report::count_store(&mut counts, events);
+        let charge = publishes.then(|| report::charge(&record.usage));
+        Report { record, counts, charge }
     }
-
-    /// The call's tokens as the provider says them.
-    fn reported(&self, facts: &Facts, counts: RawUsage) -> Option<Usage> {
-        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
-        usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
-            // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
-            let nothing = facts.usage_opened && self.ended && !facts.any;
-            nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
-        })
-    }
-
-    /// The call's tokens: as reported, or estimated. Calls that report teach the estimator.
-    fn count(
-        &self,
-        worker: &mut Worker,
-        reported: Option<Usage>,
-        bytes: (u64, u64),
-        good: (bool, bool),
-        model: &str,
-    ) -> Usage {
-        let usage = self.counted(&worker.estimator, reported, bytes, good, model);
-        if usage.source == UsageSource::Reported {
-            let (prompt, content) = bytes;
-            let plain = usage.reasoning.unwrap_or(0) == 0;
-            let output = usage.output.filter(|_| self.ended && plain);
-            worker.estimator.learn(model, (prompt, usage.input), (content, output));
-        }
-        usage
-    }
-
-    /// The same, which teaches nobody.
-    fn counted(
-        &self,
-        estimator: &Estimator,
-        reported: Option<Usage>,
-        (prompt, content): (u64, u64),
-        (success, complete): (bool, bool),
-        model: &str,
-    ) -> Usage {
-        if let Some(usage) = reported {
-            // What a stream that broke off had reported by then may say how it began (Anthropic's does), not what came.
-            let seen = estimator.output(model, content);
-            if !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
-                let total = usage.input.map(|input| input.saturating_add(seen));
-                return Usage { source: UsageSource::Estimated, output: Some(seen), total, ..usage };
-            }
-            return usage;
-        }
-        let counts =
-            success && self.asked.api != Api::Other && self.config.usage.estimate && (prompt > 0 || content > 0);
-        if !counts {
-            return Usage::default();
-        }
-        let input = estimator.input(model, prompt);
-        let output = estimator.output(model, content);
-        let output = Some(output).filter(|_| self.asked.api != Api::Embeddings);
-        let total = Some(input.saturating_add(output.unwrap_or(0)));
-        Usage { source: UsageSource::Estimated, input: Some(input), output, total, ..Usage::default() }
-    }
-}
-
-/// The provider's own word for what went wrong; else OpenTelemetry's: the status, or how the call broke.
-fn error_type(
-    ended: Ended,
-    facts: &Facts,
-    head: Option<String>,
-    status: Option<u16>,
-    details: Option<String>,
-) -> Option<String> {
-    let by_end = || match ended {
-        Ended::Complete | Ended::Truncated | Ended::ClientAbort => None,
-        Ended::UpstreamReset | Ended::Refused => details?.split(['{', '|']).next().map(str::to_owned),
-        Ended::Error => status.filter(|s| *s >= 400).map(|s| s.to_string()),
-    };
-    facts.error.clone().filter(|_| facts.failed).or(head).or_else(by_end)
-}
-
-/// Text that is fit for a record: cut, and what is no UTF-8 replaced.
-fn text(bytes: &[u8], max: usize) -> String {
-    String::from_utf8_lossy(bytes.get(..max).unwrap_or(bytes)).into_owned()
 }

@@ -1,19 +1,17 @@
-//! What one worker's VM keeps between calls: config, label tables, estimators. A reconfigure swaps the config; running
-//! streams keep theirs.
+//! What one worker's VM keeps between calls: config, label tables, estimators, and what its features keep. A reconfigure swaps the
+//! config; running streams keep theirs.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::config::Config;
-use crate::labels::{Label, Labels};
-use crate::policies::account::Accounts;
-use crate::policies::learned::Learned;
-use crate::policies::limits::Limiter;
-use crate::policies::plan::Plans;
-use crate::policies::retry::Retrier;
-use crate::policies::tools::Tools;
+use crate::call::finished::Finished;
+use crate::call::subject::Wants;
+use crate::features::Shared;
+use crate::labels::{Label, LabelSet, Labels};
+use crate::metrics::{self, Names, Numbers};
+use crate::settings::Config;
 use crate::signals::estimate::Estimator;
-use crate::signals::kind::Kinds;
-use crate::signals::trail::Trails;
+use crate::signals::size::SizeEstimator;
 
 /// One worker's VM.
 #[derive(Debug)]
@@ -24,22 +22,12 @@ pub struct Worker {
     pub labels: Labels,
     /// What a token is worth in bytes, by model.
     pub estimator: Estimator,
-    /// The limits, and where they count.
-    pub limiter: Limiter,
-    /// Retries, and what holds them.
-    pub retrier: Retrier,
-    /// How much calls write.
-    pub learned: Learned,
-    /// What kinds calls are.
-    pub kinds: Kinds,
-    /// The accounts of runs, where there are any.
-    pub accounts: Option<Accounts>,
-    /// What is known of tools.
-    pub tools: Tools,
-    /// Trails of runs; nothing if none are kept.
-    pub trails: Option<Trails>,
-    /// The plans of runs, where anybody looks.
-    pub plans: Option<Plans>,
+    /// How large calls are.
+    pub sizes: SizeEstimator,
+    /// What features keep.
+    pub shared: Shared,
+    /// What features want to know when a call comes.
+    pub wants: Wants,
 }
 
 impl Worker {
@@ -54,23 +42,35 @@ impl Worker {
             Label::new([], 64),
             bounds.max_sets.get() as usize,
         );
-        let (limiter, retrier) = (Limiter::new(&config), Retrier::new(&config));
-        let (kinds, accounts) = (Kinds::new(&config), Accounts::new(&config));
-        let (tools, plans) = (Tools::new(&config), Plans::new(&config));
-        let (estimator, learned) = Default::default();
-        let trails = config.audit.trail.as_ref().map(Trails::new);
-        Self {
-            config: Rc::new(config),
-            labels,
-            estimator,
-            limiter,
-            retrier,
-            learned,
-            kinds,
-            accounts,
-            tools,
-            trails,
-            plans,
+        let shared = Shared::new(&config);
+        let wants = shared.wants();
+        let (estimator, sizes) = Default::default();
+        Self { config: Rc::new(config), labels, estimator, sizes, shared, wants }
+    }
+
+    /// The labels of a call that is over.
+    pub fn label_set(&mut self, call: &Finished<'_>) -> LabelSet {
+        // A made-up name must not take a real one's place: only an upstream's success vouches for it.
+        let vouched = call.reached && call.status.is_some_and(|status| (200..300).contains(&status));
+        let (labels, subject) = (&mut self.labels, call.known.subject);
+        let set = LabelSet {
+            model: labels.model.number(call.model, vouched),
+            route: labels.route.number(subject.route.as_deref(), true),
+            tenant: labels.tenant.number(subject.tenant.as_deref(), vouched),
+            api: labels.api.number(Some(subject.asked.api.name()), true),
+        };
+        labels.bounded(set)
+    }
+}
+
+impl Names for Worker {
+    fn text(&self, label: metrics::Label, number: u16, at: Numbers) -> Cow<'_, str> {
+        match label {
+            metrics::Label::Model => self.labels.model.value(number).into(),
+            metrics::Label::Route => self.labels.route.value(number).into(),
+            metrics::Label::Tenant => self.labels.tenant.value(number).into(),
+            metrics::Label::Api => self.labels.api.value(number).into(),
+            other => self.shared.label(other, number, at),
         }
     }
 }

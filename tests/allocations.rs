@@ -7,8 +7,8 @@ mod counting;
 
 use std::rc::Rc;
 
-use weir::config::Config;
 use weir::port::{Flow, Headers, Properties};
+use weir::settings::Config;
 use weir::stream::Stream;
 use weir::units::Nanos;
 

@@ -14,9 +14,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
-use weir::config::Config;
 use weir::port::{Headers, Properties};
 use weir::record::Record;
+use weir::settings::Config;
 use weir::shared::Nowhere;
 use weir::stream::Stream;
 use weir::units::Nanos;

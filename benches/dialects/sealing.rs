@@ -1,7 +1,7 @@
 //! What it costs to seal a record: natively, and as Wasm, where it is what a call takes longer under a config that seals.
 
 use serde_json::Value;
-use weir::signals::chain::{Chain, Key};
+use weir::features::audit::chain::{Chain, Key};
 
 use super::{Case, Plan, least, time, wasm};
 

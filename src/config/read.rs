@@ -1,8 +1,8 @@
-//! From JSON text to a [`Config`], with the path of whatever is wrong.
+//! From a tree of JSON to the values of the configuration, with the path of whatever is wrong.
 //!
 //! By hand, and through one tree: derived readers, each made anew for every type, were a fifth of what Envoy compiles
-//! when it loads the filter. serde's attributes in the parent say the same for the schema and for writing; a test
-//! reads back what they write.
+//! when it loads the filter. serde's attributes say the same for the schema and for writing; a test reads back what they
+//! write. Each section's reader stands under the section.
 
 /// Reads sections whose keys may all be left out. Every field is named, or this does not compile.
 macro_rules! sections {
@@ -18,45 +18,33 @@ macro_rules! sections {
     )*};
 }
 
-mod audit;
-mod kinds;
-mod limits;
-mod plan;
-mod prices;
-mod retry;
-mod tools;
-mod trail;
-mod tree;
+/// Reads a choice of one name out of a few.
+macro_rules! choices {
+    ($($choice:ident { $($name:literal => $value:ident),* })*) => {$(
+        impl Made for $choice {
+            fn read(from: &Json, _: &mut Path) -> Result<Self, String> {
+                let names = [$($name),*];
+                let values = [$(Self::$value),*];
+                let at = crate::config::read::choice(from, &names)?;
+                values.get(at).copied().ok_or_else(String::new)
+            }
+        }
+    )*};
+}
+
+pub(crate) use {choices, sections};
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-pub use tree::Json;
-use tree::Path;
-
-use super::{
-    ApiKeyHash, Config, EventCap, FilterState, HeaderName, Identity, JwtClaim, LabelBounds, Match, Objective, Read,
-    Role, Salt, Slo, Source, Timing, UsageOptions,
-};
-
-/// Reads a whole text.
-///
-/// # Errors
-/// What is wrong, behind the path where it stands.
-pub(super) fn config(text: &[u8]) -> Result<Config, String> {
-    let mut path = Path::default();
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let tree = Json::read(&mut reader, &mut path).map_err(|e| path.before(&e.to_string()))?;
-    reader.end().map_err(|e| Path::default().before(&e.to_string()))?;
-    Config::read(&tree, &mut path).map_err(|reason| path.before(&reason))
-}
+use super::json::{Json, Path};
 
 /// What can be made of a value.
-trait Made: Sized {
+pub(crate) trait Made: Sized {
     fn read(from: &Json, path: &mut Path) -> Result<Self, String>;
 }
 
 /// What can be replaced by a value, whatever its type.
-trait Slot {
+pub(crate) trait Slot {
     fn fill(&mut self, from: &Json, path: &mut Path) -> Result<(), String>;
 }
 
@@ -68,7 +56,7 @@ impl<T: Made> Slot for T {
 }
 
 /// Reads an object into its fields; those that it leaves out stay as they are.
-fn object(from: &Json, path: &mut Path, fields: &mut [(&str, &mut dyn Slot)]) -> Result<(), String> {
+pub(crate) fn object(from: &Json, path: &mut Path, fields: &mut [(&str, &mut dyn Slot)]) -> Result<(), String> {
     let Json::Object(entries) = from else { return Err(from.is_no("an object")) };
     let mut names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
     for (key, value) in entries {
@@ -87,11 +75,11 @@ fn object(from: &Json, path: &mut Path, fields: &mut [(&str, &mut dyn Slot)]) ->
     Ok(())
 }
 
-fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     format!("unknown {what} `{name}`, expected one of `{}`", known.join("`, `"))
 }
 
-fn required<T>(value: Option<T>, name: &str) -> Result<T, String> {
+pub(crate) fn required<T>(value: Option<T>, name: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("missing field `{name}`"))
 }
 
@@ -144,110 +132,19 @@ impl<T: Made> Made for Vec<T> {
     }
 }
 
-impl Made for HeaderName {
-    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-        Self::try_from(String::read(from, path)?)
-    }
-}
-
-impl Made for Salt {
-    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-        Self::try_from(String::read(from, path)?)
-    }
-}
-
-impl Made for EventCap {
+impl Made for u32 {
     fn read(from: &Json, _: &mut Path) -> Result<Self, String> {
-        Self::try_from(from.whole(0, u32::MAX.into())? as u32)
+        from.whole(0, Self::MAX.into()).map(|n| n as Self)
     }
 }
 
-impl Made for Objective {
+impl Made for u64 {
     fn read(from: &Json, _: &mut Path) -> Result<Self, String> {
-        Self::try_from(from.number()?)
+        from.whole(0, Self::MAX)
     }
 }
 
-limits::choices! {
-    Role { "call" => Call, "attempt" => Attempt }
-}
-
-sections! {
-    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, prices, audit, tools, plan, filter_state }
-    Identity { tenant, user, run }
-    LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
-    UsageOptions { inject, estimate }
-    Timing { stall_ms }
-    Read { max_event_bytes }
-    Match { model, route, tenant }
-    FilterState { tokens }
-}
-
-impl Made for Slo {
-    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-        let (mut name, mut matches) = (None, Match::default());
-        let (mut first_token_ms, mut objective) = (None, None);
-        object(
-            from,
-            path,
-            &mut [
-                ("name", &mut name),
-                ("match", &mut matches),
-                ("first_token_ms", &mut first_token_ms),
-                ("objective", &mut objective),
-            ],
-        )?;
-        Ok(Self {
-            name,
-            matches,
-            first_token_ms: required(first_token_ms, "first_token_ms")?,
-            objective: required(objective, "objective")?,
-        })
-    }
-}
-
-impl Made for JwtClaim {
-    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-        let (mut payload, mut claim) = (None, None);
-        object(from, path, &mut [("payload", &mut payload), ("claim", &mut claim)])?;
-        Ok(Self { payload: required(payload, "payload")?, claim: required(claim, "claim")? })
-    }
-}
-
-impl Made for ApiKeyHash {
-    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-        let mut salt = None;
-        object(from, path, &mut [("salt", &mut salt)])?;
-        Ok(Self { salt: required(salt, "salt")? })
-    }
-}
-
-impl Made for Source {
-    /// A name alone, or an object of one key.
-    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
-        let (name, value) = match from {
-            Json::Text(name) => (name, &Json::Null),
-            Json::Object(entries) => match &entries[..] {
-                [(name, value)] => (name, value),
-                _ => return Err("invalid value: object, expected one key".to_owned()),
-            },
-            other => return Err(other.is_no("a string or an object of one key")),
-        };
-        let known = ["header", "trace_id", "baggage", "jwt_claim", "mtls_peer", "api_key_hash"];
-        if !known.contains(&name.as_str()) {
-            return Err(unknown("variant", name, &known));
-        }
-        let back = path.key(name);
-        let source = match name.as_str() {
-            "header" => Self::Header(HeaderName::read(value, path)?),
-            "baggage" => Self::Baggage(String::read(value, path)?),
-            "jwt_claim" => Self::JwtClaim(JwtClaim::read(value, path)?),
-            "api_key_hash" => Self::ApiKeyHash(ApiKeyHash::read(value, path)?),
-            _ if !matches!(value, Json::Null) => return Err(value.is_no("nothing")),
-            "trace_id" => Self::TraceId,
-            _ => Self::MtlsPeer,
-        };
-        path.back(back);
-        Ok(source)
-    }
+pub(crate) fn choice(from: &Json, names: &[&str]) -> Result<usize, String> {
+    let Json::Text(text) = from else { return Err(from.is_no("a string")) };
+    names.iter().position(|name| name == text).ok_or_else(|| unknown("variant", text, names))
 }

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::clock;
 use super::store::HostStore;
+use crate::features::audit::chain::{COUNT, Chain, Key, next};
 use crate::shared::{Change, Events, update};
-use crate::signals::chain::{COUNT, Chain, Key, next};
 
 /// Where in the store the number of the chain lies that began last.
 const LAST: &str = "weir.2.chains";

@@ -115,11 +115,11 @@ extern "C" fn proxy_on_tick(context: u32) {
     let Due { turns, renew } = root(context, Root::tick);
     // Where one had to go on waiting, those behind him would too.
     let mut stuck = Vec::new();
-    for (due, place) in turns {
-        if let Some(place) = place.filter(|place| stuck.contains(&place.of)) {
-            exchange(due, |e| e.wait_on(place));
+    for (due, position) in turns {
+        if let Some(position) = position.filter(|position| stuck.contains(&position.of)) {
+            exchange(due, |e| e.wait_on(position));
         } else if abi::set_effective_context(due) && !exchange(due, Exchange::tick) {
-            stuck.extend(place.map(|place| place.of));
+            stuck.extend(position.map(|position| position.of));
         }
     }
     abi::set_effective_context(context);

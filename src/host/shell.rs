@@ -53,23 +53,23 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::abi::{self, Buffer, LocalResponse, Map};
+#[cfg(feature = "audit")]
+use super::chain;
 use super::clock::now;
-use super::cost_meter::CostMeter;
-use super::limit_meter::LimitMeter;
 use super::meter::Meter;
 use super::own_time::OwnTime;
-use super::retry_meter::RetryMeter;
-use super::run_meter::RunMeter;
 use super::store::HostStore;
-use super::tool_meter::ToolMeter;
-use super::{attempts, chain, pairs, turns};
-use crate::config::{Config, Role};
-use crate::metrics::{Id, Series};
-use crate::policies::limits::claim::Place;
+use super::{attempts, pairs, turns};
+use crate::call::gate::{Gate, Position, Watched};
+use crate::call::head::Head;
+use crate::call::reply::LocalReply;
+#[cfg(feature = "audit")]
+use crate::features::audit::chain::Key;
+use crate::metrics::Id;
 use crate::port::{Flow, Headers, Properties};
 use crate::report::Report;
-use crate::signals::chain::Key;
-use crate::stream::{Gate, OwnAnswer, Stream, Watched};
+use crate::settings::{Config, Role};
+use crate::stream::Stream;
 use crate::units::Nanos;
 use crate::worker::Worker;
 
@@ -84,9 +84,6 @@ const CHARGE: &str = "weir.charge";
 
 /// How often Envoy may retry a request by itself, whatever its route says.
 const MAX_RETRIES: &str = "x-envoy-max-retries";
-
-/// In which header of an answer a run's token is handed out.
-const RUN_TOKEN: &str = "x-weir-run-token";
 
 /// What the host is to do with what it showed, by the ABI's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,30 +113,21 @@ impl Properties for HostProperties {
 struct Plugin {
     worker: RefCell<Worker>,
     meter: RefCell<Meter>,
-    limits: RefCell<LimitMeter>,
-    retries: RefCell<RetryMeter>,
-    runs: RunMeter,
-    costs: RefCell<CostMeter>,
-    tools: RefCell<ToolMeter>,
     /// What seals the records.
+    #[cfg(feature = "audit")]
     key: Option<Key>,
 }
 
 impl Plugin {
     fn new(config: Config) -> Self {
-        let meter = RefCell::new(Meter::new(&config));
+        #[cfg(feature = "audit")]
         let key = config.audit.chain.as_ref().map(Key::of);
         let worker = Worker::new(config);
-        let limits = RefCell::new(LimitMeter::new(&worker.limiter.rules));
-        let runs = RunMeter::new(&worker.config, worker.kinds.words());
+        let meter = RefCell::new(Meter::new(&worker.shared.counters(), &worker));
         Self {
             worker: RefCell::new(worker),
             meter,
-            limits,
-            retries: RefCell::default(),
-            runs,
-            costs: RefCell::default(),
-            tools: RefCell::default(),
+            #[cfg(feature = "audit")]
             key,
         }
     }
@@ -147,19 +135,10 @@ impl Plugin {
     /// Emits all that a call leaves behind. Publishing comes first: it is what people read when something is wrong.
     fn emit(&self, report: Report, mut own_time: OwnTime, began: Nanos) {
         // Taken apart without `..`: a result that nobody emits does not compile.
-        let Report {
-            record,
-            labels: set,
-            mut counts,
-            slos,
-            limits,
-            store,
-            retries: (route, attempts),
-            run,
-            tools,
-            charge,
-        } = report;
+        let Report { record, mut counts, charge } = report;
+        #[cfg_attr(not(feature = "audit"), expect(unused_mut))]
         let mut json = record.to_json();
+        #[cfg(feature = "audit")]
         if let Some(key) = &self.key {
             chain::seal(&mut json, key);
         }
@@ -168,39 +147,9 @@ impl Plugin {
             abi::set_property(CHARGE, tokens.to_string().as_bytes());
         }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
-        let Worker {
-            config: _,
-            labels,
-            estimator: _,
-            limiter: _,
-            retrier: _,
-            learned: _,
-            kinds,
-            accounts: _,
-            tools: known,
-            trails: _,
-            plans: _,
-        } = &*worker;
-        meter.judge(&slos);
-        if let Ok(mut meter) = self.limits.try_borrow_mut() {
-            meter.count(&limits);
-            meter.count_store(store);
-        }
-        if let Ok(mut meter) = self.retries.try_borrow_mut() {
-            meter.count(&labels.route, route, &attempts);
-        }
-        if let Ok(mut meter) = self.costs.try_borrow_mut() {
-            meter.count(&record, labels, set, kinds.words());
-        }
-        if let Some(closed) = &run {
-            self.runs.count(closed);
-        }
-        if let Ok(mut meter) = self.tools.try_borrow_mut() {
-            meter.count(&known.label, &tools);
-        }
         own_time.add(now() - began, 1);
-        counts.push((Series::from(Id::FilterTime), own_time.round_us()));
-        meter.count(labels, set, &counts);
+        counts.sample(Id::FilterTime, [counts.set.api, 0, 0, 0], own_time.round_us());
+        meter.count(&counts.samples, &*worker);
     }
 }
 
@@ -249,7 +198,7 @@ impl Root {
             Ok(config) => {
                 self.attempts = None;
                 self.plugin = Rc::new(Plugin::new(config));
-                if self.plugin.worker.try_borrow().is_ok_and(|worker| worker.limiter.needs.leases) {
+                if self.plugin.worker.try_borrow().is_ok_and(|worker| worker.shared.holds_leases()) {
                     turns::expect_leases();
                 }
                 self.ticks.ask();
@@ -413,7 +362,7 @@ impl Exchange {
             && stream.tells_end()
             && let Ok(worker) = self.plugin.worker.try_borrow()
         {
-            let told = stream.told_at_end(&worker.estimator, &HostProperties, began);
+            let told = stream.told_at_end(&worker, &HostProperties, &HostStore, began);
             for (name, value) in told.trailers {
                 abi::add_header(Map::ResponseTrailers, name, value.as_bytes());
             }
@@ -507,7 +456,7 @@ impl Exchange {
         let waits = matches!(self.held, Held::Waits { .. });
         let room = waits || turns::waiting() < usize::from(worker.config.admission.max_waiting);
         if !waits {
-            stream.stands_behind(turns::lines());
+            stream.stands_behind(turns::queues());
         }
         match stream.admit(&mut worker, &HostStore, last, room, now) {
             Gate::Open => {
@@ -520,16 +469,16 @@ impl Exchange {
                 (self.held, self.headers_gone) = (Held::No, true);
                 Action::Continue
             }
-            Gate::Wait { until, place } => {
-                turns::wait(self.context, until, place);
+            Gate::Wait { until, position } => {
+                turns::wait(self.context, until, position);
                 self.ticks.ask();
                 self.held = Held::Waits { last };
                 Action::Pause
             }
-            Gate::Refuse(answer) => {
+            Gate::Refuse(reply) => {
                 drop(worker);
                 self.held = Held::Answered;
-                send(&answer);
+                send(&reply);
                 Action::Pause
             }
         }
@@ -574,15 +523,15 @@ impl Exchange {
     }
 
     /// It goes on waiting without being asked again.
-    pub fn wait_on(&mut self, place: Place) {
-        turns::wait(self.context, None, place);
+    pub fn wait_on(&mut self, position: Position) {
+        turns::wait(self.context, None, position);
     }
 
     /// Makes what a long call holds good for longer.
     pub fn renew(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         let Ok(worker) = self.plugin.worker.try_borrow() else { return };
-        stream.renew(&worker.limiter, &HostStore, now());
+        stream.renew(&worker, &HostStore, now());
     }
 
     /// The request's head came.
@@ -592,31 +541,18 @@ impl Exchange {
         let map = abi::header_pairs(Map::RequestHeaders).unwrap_or_default();
         let pairs = pairs::parse(&map);
         let head = Headers(&pairs);
-        for name in stream.request_head(head, end, &HostProperties, began) {
+        let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return Action::Continue };
+        let Head { edits, reply } = stream.request_head(head, end, &mut worker, &HostProperties, &HostStore, began);
+        if let Some(reply) = reply {
+            self.held = Held::Answered;
+            send(&reply);
+            return Action::Pause;
+        }
+        for name in &edits.remove {
             abi::remove_header(Map::RequestHeaders, name);
         }
-        if let Ok(worker) = self.plugin.worker.try_borrow() {
-            if let Some(answer) = stream.trail_head(head, &worker, &HostStore, began) {
-                self.held = Held::Answered;
-                send(&answer);
-                return Action::Pause;
-            }
-            stream.kind_head(head, &worker.kinds, &HostProperties);
-            stream.price_head(head, &HostProperties);
-        }
-        if let Some(name) = stream.outcome_head(head) {
-            abi::remove_header(Map::RequestHeaders, name);
-        }
-        stream.audit_head(head, &HostProperties);
-        if let Ok(mut worker) = self.plugin.worker.try_borrow_mut() {
-            stream.tool_head(head, end, &mut worker.tools, &HostStore, began);
-            stream.plan_head(head, &mut worker, &HostProperties, &HostStore, began);
-            stream.retry_head(head, end, &mut worker, &HostProperties, &HostStore, began);
-        }
-        if let Ok(worker) = self.plugin.worker.try_borrow()
-            && let Some(baggage) = stream.limit_head(head, &worker.limiter, &HostProperties)
-        {
-            abi::replace_header(Map::RequestHeaders, "baggage", &baggage);
+        for (name, value) in &edits.replace {
+            abi::replace_header(Map::RequestHeaders, name, value);
         }
         if self.attempts.is_none() {
             self.attempts = attempts::Call::begin();
@@ -624,14 +560,15 @@ impl Exchange {
         self.request.tunnel = head.get("upgrade").is_some();
         let body_tells = !end && !self.request.tunnel && stream.wants_request_body();
         // Where Envoy passes `expect` on, the client sends its body when the upstream has heard of the call, not before.
-        let hold_headers = stream.holds_headers() && head.get("expect").is_none();
+        let hold_headers = stream.holds_headers(&worker) && head.get("expect").is_none();
         if self.active.is_none()
             && let Ok(mut meter) = self.plugin.meter.try_borrow_mut()
-            && let Some(id) = meter.active(stream.api())
         {
-            abi::increment_metric(id, 1);
-            self.active = Some(id);
+            let api = worker.labels.api.number(Some(stream.api()), true);
+            self.active = meter.active(api, &*worker);
+            self.active.into_iter().for_each(|id| abi::increment_metric(id, 1));
         }
+        drop(worker);
         let action = if body_tells && hold_headers {
             self.held = Held::UntilAsked;
             Action::Pause
@@ -655,21 +592,14 @@ impl Exchange {
         if status.first() == Some(&b'1') && !switched {
             return Action::Continue;
         }
-        stream.response_head(head, end, began);
-        if let Some(token) = stream.trail_token() {
-            abi::replace_header(Map::ResponseHeaders, RUN_TOKEN, token.as_bytes());
-        }
         if let Ok(worker) = self.plugin.worker.try_borrow() {
-            for (name, value) in stream.limit_headers(&worker.limiter, head) {
+            let (added, replaced) = stream.response_head(head, end, &worker, began);
+            for (name, value) in added {
                 abi::add_header(Map::ResponseHeaders, name, value.as_bytes());
             }
-            // What an upstream says of itself under these names, it does not say of this call.
-            for (name, value) in stream.told_at_start(&worker.limiter, head) {
+            for (name, value) in replaced {
                 abi::replace_header(Map::ResponseHeaders, name, value.as_bytes());
             }
-        }
-        for (name, value) in stream.plan_headers() {
-            abi::add_header(Map::ResponseHeaders, name, value.as_bytes());
         }
         self.response.tunnel = switched;
         self.own_time.add(now() - began, 1);
@@ -690,8 +620,8 @@ impl Exchange {
 }
 
 /// Answers a call in the upstream's place.
-fn send(answer: &OwnAnswer) {
-    let OwnAnswer { shaped, headers, details } = answer;
+fn send(reply: &LocalReply) {
+    let LocalReply { shaped, headers, details } = reply;
     let own = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
     let apis = shaped.header.iter().map(|(name, value)| (*name, value.as_bytes()));
     let all: Vec<_> = [("content-type", shaped.content_type.as_bytes())].into_iter().chain(apis).chain(own).collect();

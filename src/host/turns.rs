@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use crate::policies::limits::claim::Place;
+use crate::call::gate::Position;
 use crate::units::{Nanos, Span};
 
 /// How often calls that wait are looked at, in ms. Envoy makes 12 of it.
@@ -23,7 +23,7 @@ struct Waiter {
     /// When its turn comes, if that is known.
     until: Option<Nanos>,
     /// Where it stands if it is not: calls in a line take turns by whose they are.
-    place: Place,
+    position: Position,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ thread_local! {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Due {
     /// Exchanges whose turn it is, in this order; each with where it stands.
-    pub turns: Vec<(u32, Option<Place>)>,
+    pub turns: Vec<(u32, Option<Position>)>,
     /// It is time to renew leases.
     pub renew: bool,
 }
@@ -61,20 +61,20 @@ pub fn waiting() -> usize {
 }
 
 /// A call waits from now on.
-pub fn wait(context: u32, until: Option<Nanos>, place: Place) {
-    with(|turns| turns.waiting.push(Waiter { context, until, place }));
+pub fn wait(context: u32, until: Option<Nanos>, position: Position) {
+    with(|turns| turns.waiting.push(Waiter { context, until, position }));
 }
 
-/// The lines in which calls wait that do not know their time.
-pub fn lines() -> Vec<u64> {
+/// The queues in which calls wait that do not know their time.
+pub fn queues() -> Vec<u64> {
     with(|turns| {
-        let mut lines: Vec<u64> = Vec::new();
+        let mut queues: Vec<u64> = Vec::new();
         for waiter in turns.waiting.iter().filter(|waiter| waiter.until.is_none()) {
-            if !lines.contains(&waiter.place.line) {
-                lines.push(waiter.place.line);
+            if !queues.contains(&waiter.position.queue) {
+                queues.push(waiter.position.queue);
             }
         }
-        lines
+        queues
     })
 }
 
@@ -139,20 +139,20 @@ pub fn due(now: Nanos) -> Due {
         let mut before: Vec<(u64, u32)> = Vec::new();
         let mut order: Vec<(Option<Nanos>, u32, Waiter)> = Vec::with_capacity(asking.len());
         for waiter in asking.drain(..) {
-            let rank = match before.iter_mut().find(|(of, _)| waiter.until.is_none() && *of == waiter.place.of) {
+            let rank = match before.iter_mut().find(|(of, _)| waiter.until.is_none() && *of == waiter.position.of) {
                 Some((_, count)) => {
                     *count += 1;
                     *count
                 }
                 None => {
-                    before.push((waiter.place.of, 0));
+                    before.push((waiter.position.of, 0));
                     0
                 }
             };
             order.push((waiter.until, rank, waiter));
         }
         order.sort_by_key(|(until, rank, _)| (until.is_none(), *until, *rank));
-        due.turns.extend(order.iter().map(|(until, _, w)| (w.context, until.is_none().then_some(w.place))));
+        due.turns.extend(order.iter().map(|(until, _, w)| (w.context, until.is_none().then_some(w.position))));
         due
     })
 }
@@ -173,13 +173,13 @@ mod tests {
             (6, Some(Nanos(1_001)), 8),
             (7, None, 7),
         ] {
-            wait(context, until, Place { line: 1, of });
+            wait(context, until, Position { queue: 1, of });
         }
         end(9);
         forget(7);
         let order: Vec<u32> = due(now).turns.iter().map(|(context, _)| *context).collect();
         assert_eq!(order, [9, 5, 4, 1, 3, 2]);
-        assert!(lines().is_empty(), "whose time is known stands in none");
+        assert!(queues().is_empty(), "whose time is known stands in none");
         assert_eq!(waiting(), 1, "the one whose time has not come");
         assert!(due(now).turns.is_empty());
     }

@@ -17,7 +17,7 @@ const MAX_MODELS: usize = 128;
 
 /// Bytes per token of one model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Ratio {
+struct Bytes {
     input: f64,
     output: f64,
 }
@@ -25,23 +25,23 @@ struct Ratio {
 /// The ratios that one worker has learned.
 #[derive(Debug)]
 pub struct Estimator {
-    models: BTreeMap<Box<str>, Ratio>,
-    others: Ratio,
+    models: BTreeMap<Box<str>, Bytes>,
+    others: Bytes,
 }
 
 impl Default for Estimator {
     fn default() -> Self {
-        Self { models: BTreeMap::new(), others: Ratio { input: PRIOR, output: PRIOR } }
+        Self { models: BTreeMap::new(), others: Bytes { input: PRIOR, output: PRIOR } }
     }
 }
 
 impl Estimator {
-    fn ratio(&mut self, model: &str) -> &mut Ratio {
+    fn ratio(&mut self, model: &str) -> &mut Bytes {
         if !self.models.contains_key(model) {
             if self.models.len() >= MAX_MODELS {
                 return &mut self.others;
             }
-            self.models.insert(model.into(), Ratio { input: PRIOR, output: PRIOR });
+            self.models.insert(model.into(), Bytes { input: PRIOR, output: PRIOR });
         }
         self.models.get_mut(model).unwrap_or(&mut self.others)
     }
@@ -54,7 +54,7 @@ impl Estimator {
     }
 
     /// What is known of a model. To ask teaches nothing: a made-up name takes no place.
-    fn known(&self, model: &str) -> &Ratio {
+    fn known(&self, model: &str) -> &Bytes {
         self.models.get(model).unwrap_or(&self.others)
     }
 
@@ -84,4 +84,30 @@ fn follow(ratio: &mut f64, (bytes, tokens): (u64, Option<u64>)) {
 
 fn tokens(bytes: u64, ratio: f64) -> u64 {
     if bytes == 0 { 0 } else { ((bytes as f64 / ratio).round() as u64).max(1) }
+}
+
+/// What a token of one model's answers is worth in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Ratio<'a> {
+    estimator: &'a Estimator,
+    model: &'a str,
+}
+
+impl Estimator {
+    /// Of a model.
+    pub fn of<'a>(&'a self, model: Option<&'a str>) -> Ratio<'a> {
+        Ratio { estimator: self, model: model.unwrap_or_default() }
+    }
+}
+
+impl Ratio<'_> {
+    /// The tokens of an answer of so many bytes.
+    pub fn tokens(self, bytes: u64) -> u64 {
+        self.estimator.output(self.model, bytes)
+    }
+
+    /// The bytes of an answer of so many tokens.
+    pub fn bytes(self, tokens: u64) -> u64 {
+        self.estimator.output_bytes(self.model, tokens)
+    }
 }

@@ -5,7 +5,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::baggage;
-use crate::config::{ApiKeyHash, JwtClaim, Source};
+use crate::config::identity::{ApiKeyHash, JwtClaim, Source};
 use crate::port::{Headers, Properties};
 
 /// The longest identity that is kept, in bytes.

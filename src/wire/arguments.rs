@@ -8,8 +8,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use memchr::memchr2;
 
-use crate::policies::tools::own_name;
-
 /// What is known of a call's arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
@@ -320,4 +318,9 @@ fn value_end(text: &[u8], from: usize) -> usize {
         }
     }
     text.len()
+}
+
+/// A tool's own name. Some agents write an MCP tool's server in front: `mcp__server__tool`.
+pub fn own_name(name: &str) -> &str {
+    name.strip_prefix("mcp__").and_then(|rest| rest.split_once("__")).map_or(name, |(_, tool)| tool)
 }

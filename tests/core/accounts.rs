@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
-use weir::config::Config;
-use weir::config::kinds::SLOTS;
-use weir::config::runs::Runs;
-use weir::policies::account::{Account, Accounts, Call, SIZE};
+use weir::features::kind::config::SLOTS;
+use weir::features::runs::account::{Account, Accounts, Call, SIZE};
+use weir::features::runs::config::Runs;
 use weir::report::RunClosed;
+use weir::settings::Config;
 use weir::shared::{Broken, Events, Put, Store};
 use weir::units::{Nanos, Span};
 use weir::worker::Worker;
@@ -404,7 +404,7 @@ fn what_the_page_shows_is_a_good_config() {
     let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     let config = Config::parse(example.as_bytes()).unwrap();
     assert!(Accounts::new(&config).is_some() && config.tells_kinds());
-    for kind in weir::config::kinds::KNOWN {
+    for kind in weir::features::kind::config::KNOWN {
         assert!(page.contains(&format!("`{kind}`")), "{kind}");
     }
     assert!(page.contains(&format!("An account\ntakes {} bytes", SIZE + 8)), "{SIZE}");

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use weir::features::audit::chain::{Chain, Key, MAC_FIELD, next};
 use weir::record::Record;
-use weir::signals::chain::{Chain, Key, MAC_FIELD, next};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;

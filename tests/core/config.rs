@@ -1,6 +1,6 @@
 //! A bad config is refused with the path and the reason.
 
-use weir::config::Config;
+use weir::settings::Config;
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weir::config::Config;
-use weir::config::prices::Price;
+use weir::features::cost::config::Price;
+use weir::features::cost::price::{self, Priced, Taken, Waste};
 use weir::record::{Cost, Ended, Usage, UsageSource};
-use weir::signals::cost::{self, Priced, Taken, Waste};
+use weir::settings::Config;
 use weir::units::Span;
 
 use weir::worker::Worker;

@@ -1,8 +1,8 @@
 //! Plans that models write: in a tool call that they ask for, or in what they say, out of every dialect at every split.
 
 use serde_json::{Value, json};
-use weir::policies::plan::syntax::{MAX_TEXT, NoPlan};
-use weir::policies::plan::{Declared, Seen};
+use weir::features::plan::plans::{Declared, Seen};
+use weir::features::plan::syntax::{MAX_TEXT, NoPlan};
 use weir::report::Report;
 use weir::shared::Events;
 use weir::units::Nanos;
@@ -416,5 +416,5 @@ fn a_plan_longer_than_any_is_too_large_before_it_is_kept() {
     let text = "a>".repeat(MAX_TEXT);
     let mut at = At::new(json!({"tool": {}}));
     assert_eq!(at.play(&chat(asking(&json!({"plan": text})))), ["too_large"]);
-    assert_eq!(weir::policies::plan::syntax::Plan::read(&text), Err(NoPlan::TooLarge));
+    assert_eq!(weir::features::plan::syntax::Plan::read(&text), Err(NoPlan::TooLarge));
 }

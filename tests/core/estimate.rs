@@ -1,7 +1,7 @@
 //! Estimates begin at four bytes a token and follow what the model's calls report.
 
-use weir::config::Config;
 use weir::record::UsageSource;
+use weir::settings::Config;
 use weir::signals::estimate::Estimator;
 use weir::worker::Worker;
 

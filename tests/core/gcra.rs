@@ -1,7 +1,7 @@
 //! One number is a token bucket: equal to a naive one, whatever is taken, waited for and put right.
 
 use proptest::prelude::*;
-use weir::policies::gcra::{Rate, Taken};
+use weir::features::limits::gcra::{Rate, Taken};
 use weir::units::{Nanos, Span};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

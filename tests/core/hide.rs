@@ -1,6 +1,6 @@
 //! Hiding the usage chunk from a client that did not ask for it.
 
-use weir::config::Config;
+use weir::settings::Config;
 use weir::worker::Worker;
 
 use super::support::{Call, every_split, via_upstream};

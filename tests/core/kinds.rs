@@ -1,9 +1,9 @@
 //! What kind a call is: by the config's rules, by what it asks, or `other`.
 
 use weir::api;
-use weir::config::Config;
+use weir::features::kind::kinds::{Kind, Kinds};
 use weir::port::Headers;
-use weir::signals::kind::{Kind, Kinds};
+use weir::settings::Config;
 
 use super::support::{Call, pairs};
 
@@ -128,7 +128,7 @@ fn every_kind_of_a_config_has_a_number_of_its_own() {
     let rules: Vec<String> = (0..8).map(|i| format!(r#"{{"match":{{"path":"/{i}"}},"kind":"own_{i}"}}"#)).collect();
     let config = format!(r#"{{"kinds":[{}]}}"#, rules.join(","));
     let kinds = Kinds::new(&Config::parse(config.as_bytes()).unwrap());
-    assert_eq!(kinds.words().len(), weir::config::kinds::SLOTS);
+    assert_eq!(kinds.words().len(), weir::features::kind::config::SLOTS);
     for i in 0..8 {
         let path = format!("/{i}");
         let seen = kind(&config, None, &[(":method", "GET"), (":path", &path)]).unwrap();

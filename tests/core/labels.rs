@@ -1,7 +1,7 @@
 //! Label values are bounded, whatever clients make up.
 
-use weir::config::Config;
 use weir::labels::{Label, LabelSet, Labels, MAX_VALUE};
+use weir::settings::Config;
 use weir::worker::Worker;
 
 use super::support::{Call, Known, via_upstream};

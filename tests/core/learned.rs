@@ -1,6 +1,6 @@
 //! What is reserved for an answer is the mean of what such calls wrote.
 
-use weir::policies::learned::{Keys, Learned, Lesson, PRIOR};
+use weir::features::limits::size::{Keys, Learned, Lesson, PRIOR};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;

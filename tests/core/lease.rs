@@ -1,7 +1,7 @@
 //! A total with leases: equal to a naive list of who leased what and when.
 
 use proptest::prelude::*;
-use weir::policies::lease::{Entry, GENERATION, SIZE, Total, generation};
+use weir::features::limits::lease::{Entry, GENERATION, SIZE, Total, generation};
 use weir::units::{Nanos, Span};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

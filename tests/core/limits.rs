@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
-use weir::config::Config;
-use weir::policies::limits::claim::{Claims, Verdict};
-use weir::policies::limits::rule::{Caller, Size};
-use weir::policies::limits::{Admit, Limiter, Question};
+use weir::features::limits::claim::{Claims, Verdict};
+use weir::features::limits::limiter::{Admit, Limiter, Question};
+use weir::features::limits::rule::{Caller, Size};
 use weir::record::Usage;
+use weir::settings::Config;
 use weir::units::{Nanos, Span};
 
 use super::memory::Memory;

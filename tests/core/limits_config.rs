@@ -1,7 +1,7 @@
 //! The section `limits`: a bad one is refused with the path and the reason, and what is written is read back.
 
 use serde_json::{Value, json};
-use weir::config::Config;
+use weir::settings::Config;
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;

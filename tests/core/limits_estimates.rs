@@ -1,10 +1,10 @@
 //! What becomes of a call's first estimate once its body is known.
 
-use weir::config::Config;
-use weir::policies::limits::claim::Claims;
-use weir::policies::limits::rule::{Caller, Size};
-use weir::policies::limits::{Admit, Limiter, Question};
+use weir::features::limits::claim::Claims;
+use weir::features::limits::limiter::{Admit, Limiter, Question};
+use weir::features::limits::rule::{Caller, Size};
 use weir::record::Usage;
+use weir::settings::Config;
 use weir::units::Nanos;
 
 use super::memory::Memory;

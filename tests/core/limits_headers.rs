@@ -1,9 +1,9 @@
 //! What clients are told of limits.
 
-use weir::config::Config;
-use weir::policies::limits::claim::Claims;
-use weir::policies::limits::rule::{Caller, Size};
-use weir::policies::limits::{Admit, Limiter, Question, headers};
+use weir::features::limits::claim::Claims;
+use weir::features::limits::limiter::{Admit, Limiter, Question, headers};
+use weir::features::limits::rule::{Caller, Size};
+use weir::settings::Config;
 use weir::units::{Nanos, Span};
 
 use super::memory::Memory;

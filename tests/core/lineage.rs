@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use weir::baggage;
-use weir::policies::lineage::Lineage;
+use weir::features::limits::lineage::Lineage;
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;

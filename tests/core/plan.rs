@@ -2,10 +2,10 @@
 //! workers race.
 
 use proptest::prelude::*;
-use weir::config::Config;
-use weir::policies::plan::align::{Done, Row};
-use weir::policies::plan::syntax::{MAX_STEPS, MAX_TEXT, NoPlan, Plan};
-use weir::policies::plan::{Course, Declared, Made, Plans, Seen, Verdict};
+use weir::features::plan::align::{Done, Row};
+use weir::features::plan::plans::{Course, Declared, Made, Plans, Seen, Verdict};
+use weir::features::plan::syntax::{MAX_STEPS, MAX_TEXT, NoPlan, Plan};
+use weir::settings::Config;
 use weir::shared::{Events, Nowhere};
 use weir::units::Nanos;
 

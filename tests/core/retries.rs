@@ -4,17 +4,17 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
-use weir::config::Config;
-use weir::config::retry::{Retries, RetrySource};
-use weir::policies::retry::attempt::{Layer, Source, layer, told};
-use weir::policies::retry::budget::{self, Budget};
-use weir::policies::retry::circuit::{self, Circuit, Passage};
-use weir::policies::retry::deadline::{Medians, allowed};
-use weir::policies::retry::fingerprint::Fingerprint;
-use weir::policies::retry::rule::Caller;
-use weir::policies::retry::seen::{self, Seen};
-use weir::policies::retry::{Ask, Held, Outcome, Retrier, Verdict};
+use weir::features::retry::attempt::{Layer, Source, layer, told};
+use weir::features::retry::budget::{self, Budget};
+use weir::features::retry::circuit::{self, Circuit, Passage};
+use weir::features::retry::config::{Retries, RetrySource};
+use weir::features::retry::deadline::{Medians, allowed};
+use weir::features::retry::fingerprint::Fingerprint;
+use weir::features::retry::retrier::{Ask, Held, Outcome, Retrier, Verdict};
+use weir::features::retry::rule::Caller;
+use weir::features::retry::seen::{self, Seen};
 use weir::port::Headers;
+use weir::settings::Config;
 use weir::shared::{ABSENT, Broken, Put, Store};
 use weir::units::{Nanos, Span};
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use weir::policies::share::{Bucket, Rate, SHARERS, SIZE, Verdict, is_idle};
+use weir::features::limits::share::{Bucket, Rate, SHARERS, SIZE, Verdict, is_idle};
 use weir::units::{Nanos, Span};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

@@ -1,8 +1,8 @@
 //! TTFT objectives: what counts, and what is good.
 
-use weir::config::Config;
+use weir::features::slo::verdict::{Call, verdict};
 use weir::record::Ended::{self, *};
-use weir::signals::slo::{Call, verdict};
+use weir::settings::Config;
 use weir::units::Span;
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use weir::config::Config;
+use weir::features::trail::trails::Shown;
 use weir::port::Headers;
 use weir::record::Record;
-use weir::signals::trail::Shown;
+use weir::settings::Config;
 use weir::stream::Stream;
 use weir::worker::Worker;
 

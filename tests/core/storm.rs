@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use weir::policies::share::{Bucket, Rate, SIZE, Verdict};
+use weir::features::limits::share::{Bucket, Rate, SIZE, Verdict};
 use weir::units::{Nanos, Span};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]

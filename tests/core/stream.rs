@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use serde_json::json;
-use weir::config::Config;
 use weir::metrics::Id;
 use weir::port::Headers;
 use weir::record::Ended;
 use weir::report::Report;
+use weir::settings::Config;
 use weir::shared::Nowhere;
 use weir::stream::Stream;
 use weir::worker::Worker;

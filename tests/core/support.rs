@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use serde_json::Value;
-use weir::config::Config;
 use weir::port::{Flow, Headers, Properties};
 use weir::record::Record;
 use weir::report::Report;
+use weir::settings::Config;
 use weir::shared::{Nowhere, Store};
 use weir::stream::Stream;
 use weir::units::Nanos;

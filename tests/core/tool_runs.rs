@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weir::config::Config;
-use weir::policies::tools::asks::{Asked, Asks, Call, Who};
+use weir::features::tools::pending::{Asked, Asks, Call, Who};
 use weir::report::{Matched, Report};
+use weir::settings::Config;
 use weir::units::Nanos;
 
 use super::memory::Memory;

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weir::config::Config;
 use weir::port::Headers;
 use weir::report::Report;
+use weir::settings::Config;
 use weir::shared::Store;
 use weir::stream::Stream;
 use weir::units::Nanos;

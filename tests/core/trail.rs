@@ -4,14 +4,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
-use weir::config::Config;
+use weir::features::trail::entry::MAX_BYTES;
+use weir::features::trail::run::Run;
+use weir::features::trail::trails::{Name, Shown, Trails, json, page};
 use weir::record::{
     Cost, Ended, Limited, PlanStep, Record, Retry, Times, ToolCall, ToolRun, Upstream, Usage, UsageSource,
 };
+use weir::settings::Config;
 use weir::shared::{Broken, Events, Put, Store};
-use weir::signals::trail::call::MAX_BYTES;
-use weir::signals::trail::run::Run;
-use weir::signals::trail::{Name, Shown, Trails, json, page};
 use weir::units::Nanos;
 
 use crate::memory::Memory;

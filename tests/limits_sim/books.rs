@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use weir::config::Config;
-use weir::policies::gcra;
-use weir::policies::lease::{Entry, GENERATION};
-use weir::policies::limits::claim::Claims;
-use weir::policies::limits::rule::{Caller, Kind, Size};
-use weir::policies::limits::{Admit, Limiter, Question};
-use weir::policies::share;
+use weir::features::limits::claim::Claims;
+use weir::features::limits::gcra;
+use weir::features::limits::lease::{Entry, GENERATION};
+use weir::features::limits::limiter::{Admit, Limiter, Question};
+use weir::features::limits::rule::{Caller, Kind, Size};
+use weir::features::limits::share;
 use weir::record::{Record, Usage};
+use weir::settings::Config;
 use weir::units::{Nanos, Span};
 
 use super::call::{Call, Plan};
@@ -153,7 +153,7 @@ impl Books {
                     "calls" | "dark" => 1,
                     "total" | "dark-total" | "fair" => usage.input.unwrap_or(0) + usage.output.unwrap_or(0),
                     "ledger" => {
-                        let of = |limit: &&weir::config::limits::Limit| limit.name.as_str() == "ledger";
+                        let of = |limit: &&weir::features::limits::config::Limit| limit.name.as_str() == "ledger";
                         let weight = self.config.limits.iter().find(of).unwrap().weigh.output.milli() / 1000;
                         usage.input.unwrap_or(0) + weight * usage.output.unwrap_or(0)
                     }

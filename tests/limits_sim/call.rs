@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use weir::config::Config;
 use weir::port::{Headers, Properties};
 use weir::record::Record;
+use weir::settings::Config;
 use weir::shared::Store;
 use weir::stream::{Gate, Stream, Watched};
 use weir::units::Nanos;

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use weir::config::Config;
-use weir::policies::limits::claim::Claims;
-use weir::policies::limits::rule::{Caller, Size};
-use weir::policies::limits::{Admit, Limiter, Question};
+use weir::features::limits::claim::Claims;
+use weir::features::limits::limiter::{Admit, Limiter, Question};
+use weir::features::limits::rule::{Caller, Size};
 use weir::record::Usage;
+use weir::settings::Config;
 use weir::units::Nanos;
 
 use super::books::{SECOND, bucket};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::Value;
-use weir::config::Config;
+use weir::settings::Config;
 use weir::shared::{Broken, Put, Store};
 use weir::units::Nanos;
 use weir::worker::Worker;

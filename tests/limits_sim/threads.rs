@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
-use weir::config::Config;
+use weir::settings::Config;
 use weir::units::Nanos;
 use weir::worker::Worker;
 

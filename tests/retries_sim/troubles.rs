@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use serde_json::json;
-use weir::config::Config;
+use weir::settings::Config;
 use weir::units::Nanos;
 use weir::worker::Worker;
 

@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
-use weir::config::Config;
+use weir::settings::Config;
 use weir::shared::{Broken, Put, Store};
 use weir::units::Nanos;
 use weir::worker::Worker;

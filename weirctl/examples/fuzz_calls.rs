@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
 use serde_json::Value;
-use weir::config::Config;
+use weir::settings::Config;
 use weir::metrics::{Id, Kind};
 use weir::port::{Flow, Headers, Properties};
 use weir::shared::Nowhere;

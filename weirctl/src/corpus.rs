@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use weir::config::Config;
+use weir::settings::Config;
 use weir::record::Record;
 use weir::worker::Worker;
 

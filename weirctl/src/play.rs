@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use weir::config::Config;
+use weir::settings::Config;
 use weir::port::{Headers, Properties};
 use weir::report::Report;
 use weir::shared::Nowhere;

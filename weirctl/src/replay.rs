@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use serde_json::{Value, json};
-use weir::config::Config;
+use weir::settings::Config;
 use weir::record::Record;
 use weir::worker::Worker;
 

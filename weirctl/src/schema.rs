@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use weir::config::Config;
+use weir::settings::Config;
 
 /// The schema as `docs/config.schema.json` has it.
 pub fn text() -> String {

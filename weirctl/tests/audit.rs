@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use weir::record::Record;
-use weir::signals::chain::{Chain, Key};
+use weir::features::audit::chain::{Chain, Key};
 use weirctl::audit::chains::{Findings, Logs};
 use weirctl::audit::keys::Keys;
 use weirctl::audit::sealed::Line;

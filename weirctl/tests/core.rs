@@ -1,7 +1,7 @@
 //! The core reads what the embedded upstream says: two pieces of code that know the formats independently of each other.
 
 use serde_json::{Value, json};
-use weir::config::Config;
+use weir::settings::Config;
 use weir::worker::Worker;
 use weirctl::play::{Exchange, play};
 use weirctl::upstream::{Options, respond};

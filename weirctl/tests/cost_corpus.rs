@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use support::{clients, root, skipped};
-use weir::config::Config;
+use weir::settings::Config;
 use weir::worker::Worker;
 use weirctl::corpus;
 use weirctl::play::{Exchange, play};

@@ -9,9 +9,9 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use support::{root, skipped};
-use weir::policies::plan::Course;
-use weir::policies::plan::align::Done;
-use weir::policies::plan::syntax::Plan;
+use weir::features::plan::plans::Course;
+use weir::features::plan::align::Done;
+use weir::features::plan::syntax::Plan;
 
 struct Trial {
     tools: Vec<String>,

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use support::{root, skipped};
-use weir::config::Config;
+use weir::settings::Config;
 use weir::record::Record;
 use weirctl::prices::{File, Wanted};
 

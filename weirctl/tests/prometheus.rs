@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use support::{root, skipped, yaml};
-use weir::config::Config;
+use weir::settings::Config;
 
 /// Runs promtool in the rules' folder, if it is installed.
 fn promtool(arguments: &[&str]) {

@@ -9,7 +9,7 @@ use weir::record::{
     Attempt, Cost, Ended, Limited, PlanStep, Record, Retry, ServerTimes, Times, ToolCall, ToolRun, Upstream, Usage,
     UsageSource,
 };
-use weir::signals::chain::{Chain, Key};
+use weir::features::audit::chain::{Chain, Key};
 
 /// A record with every fact there is. Without `..`, so that a new field does not compile before it stands here.
 fn full() -> Record {

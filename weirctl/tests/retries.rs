@@ -8,10 +8,10 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use serde_json::Value;
 use support::{root, skipped};
-use weir::config::Config;
-use weir::policies::retry::fingerprint::Fingerprint;
-use weir::policies::retry::seen::Seen;
-use weir::policies::retry::{Held, Retrier};
+use weir::settings::Config;
+use weir::features::retry::fingerprint::Fingerprint;
+use weir::features::retry::seen::Seen;
+use weir::features::retry::retrier::{Held, Retrier};
 use weir::shared::{Change, Nowhere};
 use weir::units::Nanos;
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use weir::signals::chain::{COUNT, FIRST, Mac};
+use weir::features::audit::chain::{COUNT, FIRST, Mac};
 
 use super::keys::Keys;
 use super::sealed::{Line, Sealed};

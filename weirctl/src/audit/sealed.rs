@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
-use weir::signals::chain::{MAC_FIELD, Mac};
+use weir::features::audit::chain::{MAC_FIELD, Mac};
 
 use crate::access_log::{BEGIN, BEGIN_ESCAPED, first};
 

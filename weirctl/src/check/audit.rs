@@ -1,9 +1,9 @@
 //! What callers are told, what is sealed, and what is kept of runs, in words.
 
-use weir::config::Config;
-use weir::config::audit::Audit;
-use weir::config::trail::{HandOut, Trail};
-use weir::signals::trail::Trails;
+use weir::settings::Config;
+use weir::features::audit::config::Audit;
+use weir::features::trail::config::{HandOut, Trail};
+use weir::features::trail::trails::Trails;
 
 use super::limits::number;
 use super::runs::without_run;

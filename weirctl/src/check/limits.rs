@@ -1,10 +1,10 @@
 //! What limits will do, in words.
 
-use weir::config::Config;
-use weir::config::limits::{
+use weir::settings::Config;
+use weir::features::limits::config::{
     Admission, Fail, Limit, Mode, OnExceeded, OnFull, Per, Scope, Share, Sharer, Unit, Weigh, Weight, Without,
 };
-use weir::policies::limits::Limiter;
+use weir::features::limits::limiter::Limiter;
 
 /// What the limits do, a sentence or some each; nothing where there are none.
 pub fn describe(config: &Config) -> Vec<String> {
@@ -119,7 +119,7 @@ fn amount(limit: &Limit) -> String {
     if let Some(calls) = limit.concurrency {
         return format!("{whose} may have {} calls in flight at once.", number(calls.get()));
     }
-    let tree = limit.tree.unwrap_or(weir::config::limits::Tree { max_depth: None, max_fanout: None });
+    let tree = limit.tree.unwrap_or(weir::features::limits::config::Tree { max_depth: None, max_fanout: None });
     let depth = tree.max_depth.map(|depth| format!("no call is deeper than {depth} below the first"));
     let fanout =
         tree.max_fanout.map(|most| format!("no call has more than {} others in flight below it", number(most.get())));

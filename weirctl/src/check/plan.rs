@@ -1,6 +1,6 @@
 //! Where plans come from and what becomes of calls that are not in them, in words.
 
-use weir::config::plan::{Enforce, Plan, PlanAnswer, Pointer};
+use weir::features::plan::config::{Enforce, Plan, PlanAnswer, Pointer};
 use weir::config::{Config, Match};
 
 use super::limits::number;

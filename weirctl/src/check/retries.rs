@@ -1,11 +1,11 @@
 //! What retry budgets, circuits and deadlines will do, in words.
 
-use weir::config::limits::{Fail, Mode};
-use weir::config::retry::{
+use weir::features::limits::config::{Fail, Mode};
+use weir::features::retry::config::{
     Circuit, RefuseWith, Retries, RetryBudget, RetryScope, RetrySource, RetryUnit, Seconds, Thousandths,
 };
 use weir::config::{Config, Match};
-use weir::policies::retry::Retrier;
+use weir::features::retry::retrier::Retrier;
 
 use super::limits::{millis, number};
 

@@ -1,8 +1,8 @@
 //! What kinds are told apart, and what accounts of runs there are, in words.
 
-use weir::config::Config;
-use weir::config::kinds::{self, KindMatch, KindRule};
-use weir::config::runs::Runs;
+use weir::settings::Config;
+use weir::features::kind::config::{self, KindMatch, KindRule};
+use weir::features::runs::config::Runs;
 
 use super::limits::number;
 

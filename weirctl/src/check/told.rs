@@ -1,6 +1,6 @@
 //! What tests of these words have in common.
 
-use weir::config::Config;
+use weir::settings::Config;
 
 /// What a config is told as.
 type Words = fn(&Config) -> Vec<String>;

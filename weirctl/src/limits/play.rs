@@ -6,11 +6,11 @@ use std::collections::{BinaryHeap, HashMap};
 
 use anyhow::{Result, anyhow};
 use serde_json::json;
-use weir::config::Config;
-use weir::policies::learned::{Keys, Learned, Lesson};
-use weir::policies::limits::claim::Claims;
-use weir::policies::limits::rule::{Caller, Size};
-use weir::policies::limits::{Admit, Limiter, Question};
+use weir::settings::Config;
+use weir::features::limits::size::{Keys, Learned, Lesson};
+use weir::features::limits::claim::Claims;
+use weir::features::limits::rule::{Caller, Size};
+use weir::features::limits::limiter::{Admit, Limiter, Question};
 use weir::record::Usage;
 use weir::shared::{Broken, Put, Store};
 use weir::units::Nanos;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use weir::config::prices::Dollars;
+use weir::features::cost::config::Dollars;
 
 use super::decimal::Decimal;
 

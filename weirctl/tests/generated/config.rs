@@ -1,7 +1,7 @@
 //! docs/config.md, from the JSON Schema of the config.
 
 use serde_json::{Map, Value};
-use weir::config::Config;
+use weir::settings::Config;
 
 use crate::support::committed;
 

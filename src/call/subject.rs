@@ -1,0 +1,147 @@
+//! Who calls, what for, and by which way: read once, when the request's headers come.
+
+use super::kind::Kind;
+use super::text;
+use crate::api::{self, Api};
+use crate::config::identity::Identity;
+use crate::port::{Headers, Properties};
+use crate::signals::identity;
+use crate::wire::request::Request;
+
+/// What one call is about.
+#[derive(Debug, Default)]
+pub struct Subject {
+    /// What its request line and host tell.
+    pub asked: api::Asked,
+    /// The call's id: Envoy's `x-request-id`.
+    pub call: String,
+    /// Who pays.
+    pub tenant: Option<String>,
+    /// Who calls.
+    pub user: Option<String>,
+    /// The agent's request tree that the call is part of.
+    pub run: Option<String>,
+    /// Envoy's route, where a feature wants it before the call's end.
+    pub route: Option<String>,
+    /// Envoy's cluster, where a feature wants it before the call's end.
+    pub cluster: Option<String>,
+    /// What kind of call it is; nothing where that is disabled.
+    pub kind: Option<Kind>,
+    /// It speaks MCP.
+    pub mcp: bool,
+    /// Its body may call a tool.
+    pub may_call_tool: bool,
+    /// It may, and a feature wants to know which.
+    pub reads_tool: bool,
+}
+
+/// What features want to know of a call when its headers come. A property costs a microsecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// Envoy's route.
+    pub route: bool,
+    /// Envoy's cluster.
+    pub cluster: bool,
+    /// Which tool is called.
+    pub tool: bool,
+}
+
+impl Wants {
+    /// What either wants.
+    #[must_use]
+    pub fn or(self, other: Wants) -> Self {
+        let Wants { route, cluster, tool } = other;
+        Self { route: self.route || route, cluster: self.cluster || cluster, tool: self.tool || tool }
+    }
+}
+
+impl Subject {
+    /// Reads a request's headers.
+    pub fn read(head: Headers<'_>, sources: &Identity, wants: Wants, properties: &dyn Properties) -> Self {
+        let of = |name| head.get(name).unwrap_or_default();
+        let asked = api::asked(of(":method"), of(":path"), of(":authority"));
+        let property = |wanted: bool, name| if wanted { property_text(properties, &["xds", name]) } else { None };
+        let mcp = asked.api == Api::Other && is_mcp(head);
+        let may_call_tool = mcp && is_post(head);
+        Self {
+            call: text(of("x-request-id"), super::MAX_TEXT),
+            tenant: identity::find(&sources.tenant, head, properties),
+            user: identity::find(&sources.user, head, properties),
+            run: identity::find(&sources.run, head, properties),
+            route: property(wants.route, "route_name"),
+            cluster: property(wants.cluster, "cluster_name"),
+            kind: None,
+            mcp,
+            may_call_tool,
+            reads_tool: may_call_tool && wants.tool,
+            asked,
+        }
+    }
+
+    /// Whether a model is called.
+    pub fn is_inference(&self) -> bool {
+        self.asked.api != Api::Other
+    }
+}
+
+/// A call as far as it is known: its subject, and what its body told so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// What its headers told.
+    pub subject: &'a Subject,
+    /// What its body told.
+    pub request: &'a Request,
+}
+
+impl<'a> Known<'a> {
+    /// The model asked for, in the body or the path.
+    pub fn model(self) -> Option<&'a str> {
+        self.request.asked().model.as_deref().or(self.subject.asked.model.as_deref())
+    }
+
+    /// The tool that is called.
+    pub fn tool(self) -> Option<&'a str> {
+        self.request.asked().tool().filter(|_| self.subject.reads_tool)
+    }
+
+    /// The tools that are called: several in an MCP batch.
+    pub fn tools(self) -> impl Iterator<Item = &'a str> {
+        self.request.asked().tools_called().filter(move |_| self.subject.reads_tool)
+    }
+}
+
+/// MCP over HTTP: a session, or a version of the protocol; a client's first request has neither, but accepts both kinds of
+/// answer.
+pub fn is_mcp(head: Headers<'_>) -> bool {
+    let named = ["mcp-session-id", "mcp-protocol-version"].iter().any(|name| head.get(name).is_some());
+    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
+    named || is_post(head) && accepts(b"application/json") && accepts(b"text/event-stream")
+}
+
+fn is_post(head: Headers<'_>) -> bool {
+    head.get(":method") == Some(b"POST")
+}
+
+/// A property that is text, cut; nothing if it is empty.
+pub fn property_text(properties: &dyn Properties, path: &[&str]) -> Option<String> {
+    let value = properties.property(path)?;
+    (!value.is_empty()).then(|| text(&value, super::MAX_TEXT))
+}
+
+/// A property that is a number of eight bytes.
+pub fn property_number(properties: &dyn Properties, path: &[&str]) -> Option<u64> {
+    Some(u64::from_le_bytes(*properties.property(path)?.first_chunk()?))
+}
+
+/// `[::1]:8080` is `[::1]`.
+pub fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// A path without its query.
+pub fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(front, _query)| front)
+}
