@@ -22,6 +22,7 @@ pub fn build(weir: Option<&Path>, against: Option<&Path>) -> Result<Parts> {
 
 fn filters() -> Result<PathBuf> {
     let root = paths::workspace().context("the workspace that this was built from is gone")?;
+    envoy::wasm::bring_targets(root, &["wasm32-wasip1"])?;
     let status = paths::cargo()
         .args(["build", "--quiet", "--release", "--target", "wasm32-wasip1", "--package", "weir-bench-filters"])
         .current_dir(root)

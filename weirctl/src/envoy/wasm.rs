@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use sha2::{Digest, Sha256};
+use weir_targets::Toolchain;
 
 use crate::paths;
 
@@ -49,8 +50,9 @@ fn make(options: &[&str]) -> Result<PathBuf> {
     }
     let root = paths::workspace()
         .context("the workspace that weirctl was built from is gone; set WEIR_WASM to a weir.wasm")?;
+    bring_targets(root, &[weir_targets::FILTER])?;
     let status = paths::cargo()
-        .args(["build", "--release", "--target", "wasm32-wasip1", "--package", "weir", "--lib"])
+        .args(["build", "--release", "--target", weir_targets::FILTER, "--package", "weir", "--lib"])
         .args(options)
         .current_dir(root)
         // RUSTFLAGS of a test run would replace the target's own flags, and with them SIMD.
@@ -60,9 +62,17 @@ fn make(options: &[&str]) -> Result<PathBuf> {
         .context("cargo does not start")?;
     ensure!(status.success(), "the filter does not build");
     let target = paths::target()?;
-    let (built, finished) = (target.join("wasm32-wasip1/release/weir.wasm"), target.join("weir.wasm"));
+    let (built, finished) = (target.join(weir_targets::FILTER).join("release/weir.wasm"), target.join("weir.wasm"));
     finish(&built, &finished).with_context(|| format!("{} cannot be made", finished.display()))?;
     Ok(finished)
+}
+
+/// Sees that the toolchain has these targets; the build script did too, but that may be long ago.
+///
+/// # Errors
+/// One is missing and cannot be brought.
+pub fn bring_targets(root: &Path, targets: &[&str]) -> Result<()> {
+    Toolchain::of(root).bring(targets, |line| eprintln!("weirctl: {line}")).map_err(Error::msg)
 }
 
 /// Makes of what the compiler built what Envoy is to load, unless it is there already. Others may do the same at the same time, and

@@ -1,5 +1,5 @@
 //! Makes an outage's calls, through one Envoy, with the two layers above it: an agent's loop over an SDK. They do what the real
-//! ones do: `tests/outage.rs` drives those.
+//! ones do: `tests/envoy/outage.rs` drives those.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,8 +1,0 @@
-//! What is generated and committed equals what the code generates now. `WEIR_UPDATE=1 cargo test --package weirctl` writes it.
-
-#[path = "../support/mod.rs"]
-mod support;
-
-mod config;
-mod metrics;
-mod snippet;
