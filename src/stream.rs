@@ -32,7 +32,7 @@ use crate::signals::kind::Kind;
 use crate::signals::timing::Timing;
 use crate::units::{Nanos, Span};
 use crate::wire::body::{Body, BodyHead, Unread};
-use crate::wire::dialect;
+use crate::wire::dialects;
 use crate::wire::facts::Facts;
 use crate::wire::hide::HideUsage;
 use crate::wire::request::{Injected, Request};
@@ -241,7 +241,7 @@ impl Stream {
         let empty = end || matches!(status, 204 | 205 | 304);
         self.tool_answer_head(body_head, empty);
         self.sources_head(head, body_head, empty);
-        let dialect = dialect::of(self.asked.api).filter(|_| !empty);
+        let dialect = dialects::of(self.asked.api).filter(|_| !empty);
         let mut body = dialect.map(|dialect| Box::new(Body::new(self.asked.api, dialect, body_head, cap)));
         if let Some(body) = &mut body {
             self.tool_answer(body);
@@ -486,7 +486,7 @@ impl Stream {
 
     /// The call's tokens as the provider says them.
     fn reported(&self, facts: &Facts, counts: RawUsage) -> Option<Usage> {
-        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+        let sum = dialects::of(self.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
         usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
             // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
             let nothing = facts.usage_opened && self.ended && !facts.any;

@@ -10,7 +10,7 @@ use crate::record::{Cost, Usage};
 use crate::signals::cost::{self, Priced, Taken, Waste};
 use crate::signals::kind;
 use crate::units::Nanos;
-use crate::wire::dialect;
+use crate::wire::dialects;
 use crate::wire::facts::Facts;
 use crate::wire::usage::{self, RawUsage};
 
@@ -71,7 +71,7 @@ impl Stream {
 
     /// The tokens of compactions, which no other count has.
     fn compacted(&self, facts: &Facts) -> Option<Usage> {
-        let sum = dialect::of(self.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+        let sum = dialects::of(self.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
         usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
     }
 
