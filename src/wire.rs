@@ -3,7 +3,7 @@
 pub mod arguments;
 pub mod body;
 pub mod calls;
-pub mod dialect;
+pub mod dialects;
 pub mod encoding;
 pub mod event_stream;
 pub mod facts;
@@ -18,17 +18,8 @@ pub mod seams;
 pub mod shape;
 pub mod sources;
 pub mod sse;
+pub mod tree;
 pub mod usage;
 
-mod anthropic;
-mod bedrock;
-mod bedrock_chunk;
-mod cohere;
 mod crc32;
-mod embeddings;
-mod gemini;
-mod ollama;
-mod openai;
-mod responses;
 mod room;
-mod watsonx;

@@ -8,7 +8,7 @@ use crate::signals::timing::Timing;
 use crate::units::{Nanos, Span};
 use crate::wire::body::{Body, BodyHead, Unread};
 use crate::wire::calls::Call;
-use crate::wire::dialect;
+use crate::wire::dialects;
 use crate::wire::facts::Facts;
 use crate::wire::progress::Progress;
 use crate::wire::usage::RawUsage;
@@ -74,7 +74,7 @@ impl Answer {
         (body_head, empty): (BodyHead<'_>, bool),
         cap: usize,
     ) -> Self {
-        let dialect = dialect::of(api).filter(|_| !empty);
+        let dialect = dialects::of(api).filter(|_| !empty);
         let body = dialect.map(|dialect| Box::new(Body::new(api, dialect, body_head, cap)));
         Self { status, body, ended, content_bytes: 0, events: 0, head: Told::read(head) }
     }

@@ -13,7 +13,7 @@ use crate::record::{Ended, Record, Upstream, Usage, UsageSource, VERSION};
 use crate::shared::Store;
 use crate::signals::estimate::Estimator;
 use crate::units::{Nanos, Span};
-use crate::wire::dialect;
+use crate::wire::dialects;
 use crate::wire::facts::Facts;
 use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
@@ -70,7 +70,7 @@ impl Stream {
 
     /// The call's tokens as the provider says them.
     fn reported(&self, facts: &Facts, counts: RawUsage, ended: bool) -> Option<Usage> {
-        let sum = dialect::of(self.subject.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+        let sum = dialects::of(self.subject.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
         usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
             // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
             let nothing = facts.usage_opened && ended && !facts.any;

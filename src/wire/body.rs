@@ -2,9 +2,8 @@
 
 use crate::api::Api;
 use crate::json::{Reader, Scalar, Visitor, next_line};
-use crate::wire::bedrock_chunk;
 use crate::wire::calls::Calls;
-use crate::wire::dialect::{Dialect, Tree};
+use crate::wire::dialects::{Dialect, bedrock_chunk};
 use crate::wire::encoding::Decoder;
 use crate::wire::event_stream::{EventStream, Frame, Unread as Unframed};
 use crate::wire::facts::Facts;
@@ -16,6 +15,7 @@ use crate::wire::seams;
 use crate::wire::shape::{Free, Shape, Span};
 use crate::wire::sources::Sources;
 use crate::wire::sse::{Event, Events, Sse};
+use crate::wire::tree::Tree;
 
 /// What could not be read, by why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 //! Only whole events go on, so an event is held until its end has come; one larger than the cap goes on as it comes.
 
 use crate::json::Reader;
+use crate::wire::dialects::openai;
 use crate::wire::facts::Facts;
 use crate::wire::field::Field;
-use crate::wire::openai;
 use crate::wire::sse::{Event, Events, Sse};
 
 /// The filter of one stream.

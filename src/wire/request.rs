@@ -2,7 +2,7 @@
 //! long the prompt is. One tree for all providers: their names do not contradict each other.
 
 use crate::json::{Meaning, Node, Reader, Scalar, Visitor};
-use crate::wire::dialect::{leaf, list, obj};
+use crate::wire::tree::{leaf, list, obj};
 
 /// Most tool names that are kept.
 const MAX_TOOLS: usize = 64;

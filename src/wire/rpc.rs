@@ -6,9 +6,10 @@
 use crate::json::Scalar;
 use crate::units::Nanos;
 use crate::wire::arguments::{Arguments, Reading, Wanted};
-use crate::wire::dialect::{Dialect, Sum, Tree, leaf, obj};
+use crate::wire::dialects::{Dialect, Sum};
 use crate::wire::facts::MAX_NAME;
 use crate::wire::field::Field::{self, *};
+use crate::wire::tree::{Tree, leaf, obj};
 
 /// Most calls of one batch that are kept.
 const MAX_RUNS: usize = 64;

@@ -6,8 +6,9 @@
 use std::rc::Rc;
 
 use crate::json::{MAX_DEPTH, Reader, Scalar, Visitor};
-use crate::wire::dialect::{Dialect, Sum, Tree, leaf, list, obj};
+use crate::wire::dialects::{Dialect, Sum};
 use crate::wire::field::Field;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 /// Most sources that are kept of an answer.
 pub const MAX_SOURCES: usize = 16;

@@ -1,7 +1,7 @@
 //! From a provider's counts to the one meaning that the record gives them.
 
 use crate::record::{Usage, UsageSource};
-use crate::wire::dialect::Sum;
+use crate::wire::dialects::Sum;
 
 /// Token counts as the provider says them, before they get one meaning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use weir::api::Api;
 use weir::units::Span;
 use weir::wire::body::{Body, BodyHead};
-use weir::wire::dialect;
+use weir::wire::dialects;
 use weir::wire::event_stream::{EventStream, Frame};
 use weir::wire::facts::Facts;
 use weir::wire::refusal::{Kind, MAX_LIMIT, MAX_WHY, Refusal, body, event};
@@ -308,7 +308,7 @@ fn running(api: Api) -> Option<(Framing, &'static str, &'static str)> {
 /// What weir's own reader makes of a stream, as a second weir behind the first would.
 fn facts(api: Api, content_type: &str, stream: &[u8]) -> (Facts, u64) {
     let head = BodyHead { content_type: content_type.as_bytes(), ok: true, stream_asked: true, ..BodyHead::default() };
-    let mut body = Body::new(api, dialect::of(api).unwrap(), head, 1 << 20);
+    let mut body = Body::new(api, dialects::of(api).unwrap(), head, 1 << 20);
     body.push(stream);
     body.finish();
     let unread = body.unread().total();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use weir::api::Api;
 use weir::wire::body::{Body, BodyHead};
-use weir::wire::dialect;
+use weir::wire::dialects;
 use weir::wire::event_stream::EventStream;
 use weir::wire::seams::{Framing, Seams};
 
@@ -141,12 +141,12 @@ fn a_body_says_how_its_events_are_kept_apart() {
             ok: true,
             stream_asked: true,
         };
-        let mut body = Body::new(api, dialect::of(api).unwrap(), head, 1000);
+        let mut body = Body::new(api, dialects::of(api).unwrap(), head, 1000);
         body.push(first.as_bytes());
         assert_eq!(body.events_apart(), apart, "{api:?} {content_type} {encoding} {first}");
     }
     let head = BodyHead { content_type: b"application/json", ok: true, ..BodyHead::default() };
-    let mut body = Body::new(Api::OpenAiChat, dialect::of(Api::OpenAiChat).unwrap(), head, 1000);
+    let mut body = Body::new(Api::OpenAiChat, dialects::of(Api::OpenAiChat).unwrap(), head, 1000);
     body.push(b"{}");
     assert_eq!(body.events_apart(), None, "a whole answer is no stream");
 }

@@ -9,7 +9,7 @@ use crate::call::subject::{Known, without_port, without_query};
 use crate::call::text;
 use crate::metrics::{Counts, Id, Series};
 use crate::record::{Cost, Usage};
-use crate::wire::dialect;
+use crate::wire::dialects;
 use crate::wire::facts::Facts;
 use crate::wire::usage::{self, RawUsage};
 
@@ -91,6 +91,6 @@ impl InCall {
 
 /// The tokens of compactions, which no other count has.
 fn compacted(known: Known<'_>, facts: &Facts) -> Option<Usage> {
-    let sum = dialect::of(known.subject.asked.api).map_or(dialect::Sum::Inclusive, |d| d.sum);
+    let sum = dialects::of(known.subject.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
     usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
 }

@@ -1,7 +1,7 @@
 //! watsonx text generation: input is counted in the first event and zero in the others.
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 /// An answer, or one event of it.
 pub static ANSWER: Tree = obj! {

@@ -1,7 +1,7 @@
 //! Gemini and Vertex. The last usage object wins whole: later ones leave keys out that no longer hold.
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 const ERROR: Tree = obj! { Error; "status" => leaf!(ErrorType), "code" => leaf!(ErrorCode) };
 

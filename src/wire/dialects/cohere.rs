@@ -1,8 +1,8 @@
 //! Cohere: v2 over SSE, v1 over NDJSON. `tokens` is what the model read and wrote; `billed_units` is what is paid,
 //! which stands in where there is nothing else.
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 const USAGE: Tree = obj! {
     "billed_units" => obj! { "input_tokens" => leaf!(MeterInput), "output_tokens" => leaf!(MeterOutput) },

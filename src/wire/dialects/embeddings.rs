@@ -1,7 +1,7 @@
 //! Embeddings, of all providers: no text comes back, only counts.
 
-use crate::wire::dialect::{Tree, leaf, obj};
 use crate::wire::field::Field::*;
+use crate::wire::tree::{Tree, leaf, obj};
 
 /// An answer.
 pub static ANSWER: Tree = obj! {

@@ -1,9 +1,9 @@
 //! Ollama's chat and generate: the same document whole or as the lines of a stream. Times are in nanoseconds.
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
 use crate::wire::field::ServerTime::{Decode, Load, Prompt, Total as Whole};
 use crate::wire::field::Unit::Ns;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 /// An answer, or one line of it. `prompt_eval_count` is left out where the prompt was cached.
 pub static ANSWER: Tree = obj! {

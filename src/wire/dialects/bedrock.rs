@@ -1,10 +1,10 @@
 //! Bedrock: Converse, which is one format for all models, and Invoke, which is each model's own.
 
-use crate::wire::anthropic;
-use crate::wire::dialect::{Tree, leaf, list, obj};
+use crate::wire::dialects::anthropic;
 use crate::wire::field::Field::*;
 use crate::wire::field::ServerTime::{FirstToken, Total as Whole};
 use crate::wire::field::Unit::Ms;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 /// Cache counts come under two spellings, at times both at once, always equal.
 const USAGE: Tree = obj! { Usage;

@@ -1,7 +1,7 @@
 //! Anthropic's messages, and the completions before them.
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 /// The keys of a usage report. The last value of each counts: `message_delta` says some again, and leaves others out.
 macro_rules! usage {

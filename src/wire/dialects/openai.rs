@@ -1,10 +1,10 @@
 //! OpenAI's chat and text completions, and everyone like it: Azure, Mistral, Groq, DeepSeek, xAI, OpenRouter, Together,
 //! Perplexity, Writer, vLLM, llama.cpp …
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
 use crate::wire::field::ServerTime::{Decode, Prompt, Queue, Total as Whole};
 use crate::wire::field::Unit::{Ms, S};
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 /// Mistral's thinking models send a list of parts where others send text, and switch between the two in one stream.
 const CONTENT: Tree = Tree {

@@ -1,7 +1,7 @@
 //! OpenAI's Responses. What a `delta` is stands in the event's type; the last event repeats the whole answer.
 
-use crate::wire::dialect::{Tree, leaf, list, obj};
 use crate::wire::field::Field::*;
+use crate::wire::tree::{Tree, leaf, list, obj};
 
 const USAGE: Tree = obj! { Usage;
     "input_tokens" => leaf!(Input),

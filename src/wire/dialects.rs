@@ -1,12 +1,18 @@
 //! The table of dialects: a file and a line each.
 
 use crate::api::Api;
-use crate::json::Node;
-use crate::wire::field::Field;
-use crate::wire::{anthropic, bedrock, cohere, embeddings, gemini, ollama, openai, responses, watsonx};
+use crate::wire::tree::Tree;
 
-/// A tree of what a provider's documents mean.
-pub type Tree = Node<Field>;
+mod anthropic;
+mod bedrock;
+pub(crate) mod bedrock_chunk;
+mod cohere;
+mod embeddings;
+mod gemini;
+mod ollama;
+pub(crate) mod openai;
+mod responses;
+mod watsonx;
 
 /// How a provider's counts become weir's: input with all cached tokens, output with reasoning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,32 +60,3 @@ pub fn of(api: Api) -> Option<Dialect> {
     };
     Some(Dialect { event, whole, sum })
 }
-
-/// A node for a plain value.
-macro_rules! leaf {
-    ($means:expr) => {
-        $crate::json::Node { means: Some($means), keys: &[], item: None, rest: None }
-    };
-}
-
-/// A node for an object, with a meaning (`obj!(Choice; …)`) or without (`obj!(…)`).
-macro_rules! obj {
-    ($means:expr; $($key:literal => $node:expr),* $(,)?) => {
-        $crate::json::Node { means: Some($means), keys: &[$(($key, $node)),*], item: None, rest: None }
-    };
-    ($($key:literal => $node:expr),* $(,)?) => {
-        $crate::json::Node { means: None, keys: &[$(($key, $node)),*], item: None, rest: None }
-    };
-}
-
-/// A node for an array of such elements, with a meaning or without.
-macro_rules! list {
-    ($means:expr; $item:expr) => {
-        $crate::json::Node { means: Some($means), keys: &[], item: Some(&$item), rest: None }
-    };
-    ($item:expr) => {
-        $crate::json::Node { means: None, keys: &[], item: Some(&$item), rest: None }
-    };
-}
-
-pub(crate) use {leaf, list, obj};
