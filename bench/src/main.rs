@@ -1,6 +1,9 @@
 //! What weir costs in a real Envoy, measured as ratios to the same Envoy without it, in one run (docs/bench.md).
 
 mod answer;
+mod breakdown;
+mod budget;
+mod counting;
 mod load;
 mod machine;
 mod measure;
@@ -17,7 +20,7 @@ use weirctl::envoy::binary;
 
 use measure::{MODES, Mode, Plan};
 use report::Report;
-use variant::Variant;
+use variant::{Parts, Variant};
 
 /// Runs the same streams through a stock Envoy (one worker, on a core of its own) plain and with one filter at a time,
 /// in turns, and prints what each takes of CPU, start and memory, as ratios to plain.
@@ -51,6 +54,9 @@ struct Args {
     /// This weir.wasm instead of the workspace's own
     #[arg(long)]
     wasm: Option<PathBuf>,
+    /// This weir-observe.wasm instead of the one that stands beside weir.wasm
+    #[arg(long)]
+    observe: Option<PathBuf>,
     /// Another weir.wasm beside it, as the variants weir_against and weir_limits_against: what did a change bring?
     #[arg(long)]
     against: Option<PathBuf>,
@@ -77,9 +83,9 @@ impl Args {
         Plan { rounds: self.rounds, warm_up, turns: self.turns, turn, streams: self.streams }
     }
 
-    fn variants(&self) -> Vec<Variant> {
+    fn variants(&self, parts: &Parts) -> Vec<Variant> {
         let wanted = if self.variants.is_empty() { Variant::value_variants() } else { &self.variants };
-        wanted.iter().copied().filter(|v| !v.is_against() || self.against.is_some()).collect()
+        wanted.iter().copied().filter(|v| v.is_there(parts)).collect()
     }
 
     fn modes(&self) -> Vec<Mode> {
@@ -91,8 +97,8 @@ fn main() -> Result<()> {
     let args = Args::parse();
     ensure!(args.streams > 0 && args.rounds > 0 && args.turns > 0, "streams, rounds and turns are more than zero");
     ensure!(args.turn > 0.0, "a turn takes more than no time");
-    let (variants, modes) = (args.variants(), args.modes());
-    let (binary, parts) = (binary::bring()?, parts::build(args.wasm.as_deref(), args.against.as_deref())?);
+    let parts = parts::build(args.wasm.as_deref(), args.observe.as_deref(), args.against.as_deref())?;
+    let (binary, variants, modes) = (binary::bring()?, args.variants(&parts), args.modes());
     let measured = measure::measure(args.plan(), &variants, &modes, &parts, &binary)?;
     let report = Report::of(&measured, &variants, &modes);
     if args.json {

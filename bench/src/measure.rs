@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use weirctl::envoy::{Envoy, Launch};
 
 use crate::answer::{Answer, Coding, Pace};
+use crate::breakdown::{self, Breakdown, Sums};
 use crate::load::{Load, Served};
 use crate::machine::{self, Cores};
 use crate::variant::{Parts, Variant};
@@ -31,6 +32,9 @@ pub const MODES: [Mode; 5] = [
     Mode { pace: Pace::Lockstep, coding: Coding::Gzip },
     Mode { pace: Pace::Coalesced, coding: Coding::Gzip },
 ];
+
+/// Between two looks whether an Envoy serves.
+const POLL: Duration = Duration::from_millis(2);
 
 /// How long and how much.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +79,7 @@ pub struct Footprint {
     pub variant: Variant,
     /// In which round.
     pub round: usize,
-    /// From its start until it is ready and listens, in ms (to within 10 ms).
+    /// From its start until it is ready and listens, in ms (to within 2 ms).
     pub start_ms: f64,
     /// CPU time until then, in ms.
     pub start_cpu_ms: f64,
@@ -92,6 +96,19 @@ pub struct Measured {
     pub samples: Vec<Sample>,
     /// Beside it.
     pub footprints: Vec<Footprint>,
+    /// Where the time of Wasm filters goes.
+    pub counted: Vec<Counted>,
+}
+
+/// Where the time of a variant goes in a mode.
+#[derive(Clone, Debug, Serialize)]
+pub struct Counted {
+    /// Which variant.
+    pub variant: Variant,
+    /// In which mode.
+    pub mode: Mode,
+    /// And where.
+    pub breakdown: Breakdown,
 }
 
 /// Measures the variants: in each round all are started, and then have turns in every mode.
@@ -137,8 +154,40 @@ pub fn measure(plan: Plan, variants: &[Variant], modes: &[Mode], parts: &Parts, 
             measured.footprints.push(subject.end().with_context(|| variant.name())?);
         }
     }
+    let counting = TempDir::with_prefix("weir-bench-")?;
+    let parts = breakdown::parts(parts, counting.path())?;
+    for variant in variants.iter().copied().filter(|variant| variant.is_wasm() && !variant.is_against()) {
+        eprint!("\r{:40}\rcounting {} …", "", variant.name());
+        let counted = count(variant, &plan, &answers, &parts, binary, &cores).with_context(|| variant.name())?;
+        measured.counted.extend(counted);
+    }
     eprint!("\r{:40}\r", "");
     Ok(measured)
+}
+
+/// Drives a variant whose filter counts.
+fn count(
+    variant: Variant,
+    plan: &Plan,
+    answers: &[(Mode, Answer)],
+    parts: &Parts,
+    binary: &Path,
+    cores: &Cores,
+) -> Result<Vec<Counted>> {
+    let mut load = Load::new()?;
+    let mut subject = Subject::start(variant, 0, &load, parts, binary, cores)?;
+    cores.bind_load()?;
+    let mut counted = Vec::new();
+    for (mode, answer) in answers {
+        subject.drive(&mut load, *mode, answer, plan.streams, plan.warm_up)?;
+        let before = Sums::of(&subject.envoy)?;
+        subject.drive(&mut load, *mode, answer, plan.streams, plan.turn * u32::try_from(plan.turns)?)?;
+        let sums = Sums::of(&subject.envoy)?.since(&before);
+        counted.extend(sums.breakdown().map(|breakdown| Counted { variant, mode: *mode, breakdown }));
+    }
+    cores.free_load()?;
+    subject.end()?;
+    Ok(counted)
 }
 
 /// An Envoy that is measured.
@@ -156,7 +205,7 @@ impl Subject {
         let dir = TempDir::with_prefix("weir-bench-")?;
         let bootstrap = variant.bootstrap(parts, load.address()?, &log(&dir));
         // It starts on all cores, as it would anywhere: V8 compiles on several threads.
-        let launch = Launch::new(binary).workers(1);
+        let launch = Launch::new(binary).workers(1).poll(POLL);
         let begin = Instant::now();
         let envoy = launch.start_json(&bootstrap, 1)?;
         let start_ms = begin.elapsed().as_secs_f64() * 1e3;

@@ -7,17 +7,23 @@ use weirctl::{envoy, paths};
 
 use crate::variant::Parts;
 
-/// Builds weir (or takes the .wasm that is named) and the filters it is compared with.
+/// Builds weir (or takes the .wasm that is named) and the filters it is compared with. The build that only observes is the one that
+/// is named, or stands beside weir's.
 ///
 /// # Errors
 /// A build fails.
-pub fn build(weir: Option<&Path>, against: Option<&Path>) -> Result<Parts> {
+pub fn build(weir: Option<&Path>, observe: Option<&Path>, against: Option<&Path>) -> Result<Parts> {
     let named = |path: &Path| path.canonicalize().with_context(|| path.display().to_string());
     let weir = match weir {
         Some(path) => named(path)?,
         None => envoy::wasm::build()?,
     };
-    Ok(Parts { weir, against: against.map(named).transpose()?, filters: filters()? })
+    let beside = weir.with_file_name("weir-observe.wasm");
+    let observe = match observe {
+        Some(path) => Some(named(path)?),
+        None => beside.is_file().then_some(beside),
+    };
+    Ok(Parts { weir, observe, against: against.map(named).transpose()?, filters: filters()? })
 }
 
 fn filters() -> Result<PathBuf> {

@@ -37,6 +37,10 @@ pub enum Variant {
     SseToMetadata,
     /// Weir, with identity, an objective, all metrics, and the record in the access log.
     Weir,
+    /// The same without the access log.
+    WeirNoLog,
+    /// The smaller build that only observes, set up as `weir`.
+    WeirObserve,
     /// The same with four levels of limits, all of which count the call and let it pass.
     WeirLimits,
     /// The same with accounts: prices, kinds, runs, tools, a plan, the audit's headers, chain and trail.
@@ -52,6 +56,8 @@ pub enum Variant {
 pub struct Parts {
     /// Weir.
     pub weir: PathBuf,
+    /// The build of it that only observes.
+    pub observe: Option<PathBuf>,
     /// Another build of it.
     pub against: Option<PathBuf>,
     /// The two filters of `bench/filters`.
@@ -119,7 +125,26 @@ impl Variant {
     }
 
     fn is_weir(self) -> bool {
-        matches!(self, Self::Weir | Self::WeirLimits | Self::WeirAccount) || self.is_against()
+        matches!(self, Self::Weir | Self::WeirNoLog | Self::WeirObserve | Self::WeirLimits | Self::WeirAccount)
+            || self.is_against()
+    }
+
+    /// Whether it is a Wasm filter that does something.
+    pub fn is_wasm(self) -> bool {
+        self.is_weir() || self == Self::WasmCopy
+    }
+
+    /// Whether it writes the record to an access log.
+    pub fn logs(self) -> bool {
+        self.is_weir() && self != Self::WeirNoLog
+    }
+
+    /// Whether there is what it needs.
+    pub fn is_there(self, parts: &Parts) -> bool {
+        match self {
+            Self::WeirObserve => parts.observe.is_some(),
+            _ => !self.is_against() || parts.against.is_some(),
+        }
     }
 
     /// Whether it is another build of weir than the others are.
@@ -151,7 +176,7 @@ impl Variant {
             stats_flush_ms: 5000,
             ..Bootstrap::default()
         };
-        if self.is_weir() {
+        if self.logs() {
             bootstrap.access_log = Some(AccessLog::Records(log.to_owned()));
         }
         let mut json = bootstrap.to_json();
@@ -223,7 +248,8 @@ impl Variant {
                     }}}),
                 )
             }
-            Self::Weir => Some(weir(&parts.weir, weir_config())),
+            Self::Weir | Self::WeirNoLog => Some(weir(&parts.weir, weir_config())),
+            Self::WeirObserve => parts.observe.as_deref().map(|wasm| weir(wasm, weir_config())),
             Self::WeirLimits => Some(weir(&parts.weir, with_limits())),
             Self::WeirAccount => Some(weir(&parts.weir, with_account())),
             Self::WeirAgainst => parts.against.as_deref().map(|wasm| weir(wasm, weir_config())),
@@ -273,6 +299,8 @@ impl Variant {
             | Self::WasmNoop
             | Self::SseToMetadata
             | Self::Weir
+            | Self::WeirNoLog
+            | Self::WeirObserve
             | Self::WeirLimits
             | Self::WeirAccount
             | Self::WeirAgainst
@@ -289,7 +317,9 @@ impl Variant {
         let found: fn(&str) -> bool = match self {
             Self::PlainLog => |line| line.contains("POST /v1/chat/completions HTTP/1.1\" 200"),
             Self::SseToMetadata => |line| line == format!("{INPUT_TOKENS} {OUTPUT_TOKENS}"),
-            Self::Weir | Self::WeirAgainst => |line| is_whole(&serde_json::from_str(line).unwrap_or_default()),
+            Self::Weir | Self::WeirObserve | Self::WeirAgainst => {
+                |line| is_whole(&serde_json::from_str(line).unwrap_or_default())
+            }
             Self::WeirLimits | Self::WeirLimitsAgainst => |line| {
                 let record: Value = serde_json::from_str(line).unwrap_or_default();
                 let charged =
@@ -307,7 +337,9 @@ impl Variant {
                 is_whole(&record) && record["cost"]["total"].is_u64() && record["chain"]["mac"].is_string()
             },
             // What ai_protocol_manager finds goes into typed metadata, which no access log shows.
-            Self::Plain | Self::WasmNoop | Self::WasmCopy | Self::Lua | Self::AiProtocolManager => return Ok(()),
+            Self::Plain | Self::WasmNoop | Self::WasmCopy | Self::Lua | Self::AiProtocolManager | Self::WeirNoLog => {
+                return Ok(());
+            }
         };
         let text = fs::read_to_string(log).with_context(|| log.display().to_string())?;
         let wanted = calls(served, |coding| self.reads(coding));

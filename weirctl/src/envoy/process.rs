@@ -31,6 +31,7 @@ pub struct Launch {
     dir: Option<PathBuf>,
     prefix: Vec<String>,
     show_output: bool,
+    poll: Duration,
 }
 
 impl Launch {
@@ -43,7 +44,13 @@ impl Launch {
             dir: None,
             prefix: Vec::new(),
             show_output: false,
+            poll: POLL,
         }
+    }
+
+    /// How long to wait between two looks whether it serves; short where its start is measured.
+    pub fn poll(self, poll: Duration) -> Self {
+        Self { poll, ..self }
     }
 
     /// How many worker threads.
@@ -130,7 +137,7 @@ impl Launch {
             log,
             _dir: own,
         };
-        envoy.wait(&admin, listeners, started)?;
+        envoy.wait(&admin, listeners, started, self.poll)?;
         Ok(envoy)
     }
 }
@@ -193,7 +200,7 @@ impl Envoy {
         self.end();
     }
 
-    fn wait(&mut self, admin: &Path, listeners: usize, started: Instant) -> Result<()> {
+    fn wait(&mut self, admin: &Path, listeners: usize, started: Instant, poll: Duration) -> Result<()> {
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("Envoy ended at its start ({status}):\n{}", tail(&self.log()));
@@ -210,7 +217,7 @@ impl Envoy {
             if started.elapsed() > START {
                 bail!("Envoy does not serve after {START:?}:\n{}", tail(&self.log()));
             }
-            std::thread::sleep(POLL);
+            std::thread::sleep(poll);
         }
     }
 
