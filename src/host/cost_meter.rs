@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::labels::{LabelSet, Labels};
 use crate::metrics::{Id, Series};
 use crate::record::Record;
@@ -41,7 +41,7 @@ impl CostMeter {
                 id
             }
         };
-        abi::increment_metric(id, i64::try_from(cost.total).unwrap_or(i64::MAX));
+        stats::add(id, i64::try_from(cost.total).unwrap_or(i64::MAX));
     }
 }
 
@@ -59,5 +59,5 @@ fn define(kind: &str, [model, tenant]: [&str; 2], waste: u8) -> Option<u32> {
             name.push_str(part);
         }
     }
-    abi::define_metric(MetricKind::Counter, &name)
+    stats::define(MetricType::Counter, &name)
 }

@@ -1,6 +1,6 @@
 //! What limits said, as Envoy's own stats.
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::labels;
 use crate::metrics::{Id, Series};
 use crate::policies::limits::rule::Rule;
@@ -49,11 +49,10 @@ impl LimitMeter {
                 add(id, 1, || counter(Id::Limit, at, &ids.name));
             }
             if let Some(waited) = waited {
-                let define =
-                    || abi::define_metric(MetricKind::Histogram, &name(Id::LimitWait, 0, &[("limit", &ids.name)]));
+                let define = || stats::define(MetricType::Histogram, &name(Id::LimitWait, 0, &[("limit", &ids.name)]));
                 if let Some(id) = ids.wait.or_else(define) {
                     ids.wait = Some(id);
-                    abi::record_metric(id, waited.round_ms());
+                    stats::record(id, waited.round_ms());
                 }
             }
             if let Some((key, left)) = left {
@@ -67,7 +66,7 @@ impl LimitMeter {
         let Events { contended, full, taken_over, failed } = events;
         for (at, (count, id)) in [contended, full, taken_over, failed].into_iter().zip(&mut self.store).enumerate() {
             if count > 0 {
-                add(id, count.into(), || abi::define_metric(MetricKind::Counter, &name(Id::Store, at, &[])));
+                add(id, count.into(), || stats::define(MetricType::Counter, &name(Id::Store, at, &[])));
             }
         }
     }
@@ -81,14 +80,14 @@ impl Ids {
                 let labels = [("limit", &*self.name), ("key", &*labels::clean(key))];
                 // A scope of nothing has one key, which needs no label.
                 let labels = labels.get(..if key.is_empty() { 1 } else { 2 }).unwrap_or_default();
-                let id = abi::define_metric(MetricKind::Gauge, &name(Id::LimitRemaining, 0, labels));
+                let id = stats::define(MetricType::Gauge, &name(Id::LimitRemaining, 0, labels));
                 self.left.extend(id.map(|id| (key.to_owned(), id)));
                 id
             }
             known => known,
         };
         if let Some(id) = id {
-            abi::record_metric(id, left);
+            stats::record(id, left);
         }
     }
 }
@@ -98,12 +97,12 @@ fn add(id: &mut Option<u32>, by: i64, define: impl FnOnce() -> Option<u32>) {
         *id = define();
     }
     if let Some(id) = id {
-        abi::increment_metric(*id, by);
+        stats::add(*id, by);
     }
 }
 
 fn counter(id: Id, value: usize, limit: &str) -> Option<u32> {
-    abi::define_metric(MetricKind::Counter, &name(id, value, &[("limit", limit)]))
+    stats::define(MetricType::Counter, &name(id, value, &[("limit", limit)]))
 }
 
 /// A stat's name: the metric, its labels from the config, then its own.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::config::{Config, Slo};
 use crate::labels::{self, LabelSet, Labels};
 use crate::metrics::{Id, Kind, SERIES, Series, Shared};
@@ -34,12 +34,12 @@ impl Meter {
         let ids = self.sets.entry(set).or_insert_with(|| Box::new([None; SERIES]));
         for &(series, value) in counts {
             let Some(id) = ids.get_mut(series.slot()) else { continue };
-            let define = || abi::define_metric(kind(series), &name(series, &Values::of(labels, set)));
+            let define = || stats::define(kind(series), &name(series, &Values::of(labels, set)));
             let Some(id) = known_or(id, define) else { continue };
             match series.id.metric().kind {
                 Kind::Counter | Kind::Gauge if value == 0 => {}
-                Kind::Counter | Kind::Gauge => abi::increment_metric(id, i64::try_from(value).unwrap_or(i64::MAX)),
-                Kind::Histogram => abi::record_metric(id, value),
+                Kind::Counter | Kind::Gauge => stats::add(id, i64::try_from(value).unwrap_or(i64::MAX)),
+                Kind::Histogram => stats::record(id, value),
             }
         }
     }
@@ -48,7 +48,7 @@ impl Meter {
     /// counter that is not there yet misses its first count.
     pub fn new(config: &Config) -> Self {
         let of = |at: usize, slo: &Slo| {
-            [true, false].map(|good| abi::define_metric(MetricKind::Counter, &slo_name(at, slo.name.as_deref(), good)))
+            [true, false].map(|good| stats::define(MetricType::Counter, &slo_name(at, slo.name.as_deref(), good)))
         };
         let slos = config.slo.iter().enumerate().map(|(at, slo)| of(at, slo)).collect();
         Self { slos, ..Self::default() }
@@ -59,7 +59,7 @@ impl Meter {
         for &(at, good) in verdicts {
             let Some([met, missed]) = self.slos.get(at) else { continue };
             if let Some(id) = if good { met } else { missed } {
-                abi::increment_metric(*id, 1);
+                stats::add(*id, 1);
             }
         }
     }
@@ -71,7 +71,7 @@ impl Meter {
         }
         let values = Values { model: labels::NONE, route: labels::NONE, tenant: labels::NONE, api };
         let series = Series::from(Id::StreamsActive);
-        let id = abi::define_metric(kind(series), &name(series, &values))?;
+        let id = stats::define(kind(series), &name(series, &values))?;
         self.active.push((api, id));
         Some(id)
     }
@@ -104,11 +104,11 @@ impl<'a> Values<'a> {
     }
 }
 
-fn kind(series: Series) -> MetricKind {
+fn kind(series: Series) -> MetricType {
     match series.id.metric().kind {
-        Kind::Counter => MetricKind::Counter,
-        Kind::Gauge => MetricKind::Gauge,
-        Kind::Histogram => MetricKind::Histogram,
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Attempts, as Envoy's own stats.
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::labels::Label;
 use crate::metrics::{Id, Series};
 use crate::policies::retry::attempt::Layer;
@@ -34,7 +34,7 @@ impl RetryMeter {
                 *id = define(routes.value(route), *layer, *outcome);
             }
             if let Some(id) = id {
-                abi::increment_metric(*id, i64::try_from(*count).unwrap_or(i64::MAX));
+                stats::add(*id, i64::try_from(*count).unwrap_or(i64::MAX));
             }
         }
     }
@@ -49,5 +49,5 @@ fn define(route: &str, layer: u8, outcome: u8) -> Option<u32> {
             name.push_str(part);
         }
     }
-    abi::define_metric(MetricKind::Counter, &name)
+    stats::define(MetricType::Counter, &name)
 }

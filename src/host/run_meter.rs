@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::config::Config;
 use crate::config::kinds::SLOTS;
 use crate::config::runs::Runs;
@@ -47,15 +47,15 @@ impl RunMeter {
         let Some(ids) = self.outcomes.get(usize::from(*outcome)) else { return };
         let Account { calls, waste, cost: by_kind, .. } = account;
         if let Some(id) = ids.calls {
-            abi::record_metric(id, *calls);
+            stats::record(id, *calls);
         }
         let Some(total) = account.total() else { return };
         if let Some(id) = ids.cost {
-            abi::record_metric(id, total);
+            stats::record(id, total);
         }
         for (id, cost) in ids.by_kind.iter().chain([&ids.waste]).zip(by_kind.iter().chain([waste])) {
             if let Some(id) = id.filter(|_| *cost > 0) {
-                abi::increment_metric(id, i64::try_from(*cost).unwrap_or(i64::MAX));
+                stats::add(id, i64::try_from(*cost).unwrap_or(i64::MAX));
             }
         }
     }
@@ -69,6 +69,6 @@ fn define(id: Id, labels: &[(&str, &str)]) -> Option<u32> {
             name.push_str(part);
         }
     }
-    let kind = if metric.kind == Kind::Histogram { MetricKind::Histogram } else { MetricKind::Counter };
-    abi::define_metric(kind, &name)
+    let kind = if metric.kind == Kind::Histogram { MetricType::Histogram } else { MetricType::Counter };
+    stats::define(kind, &name)
 }

@@ -1,6 +1,6 @@
 //! Tools, as Envoy's own stats.
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::labels::Label;
 use crate::metrics::{Id, OUTCOMES, Series};
 use crate::report::{Matched, ToolCount, ToolCounts};
@@ -36,10 +36,10 @@ impl ToolMeter {
                 add(id, 1, Series { id: Id::ToolCalls, value: *outcome }, Some(name));
             }
             if let Some(ms) = ms
-                && let Some(id) = ids.time.or_else(|| define(MetricKind::Histogram, Id::ToolTime.into(), Some(name)))
+                && let Some(id) = ids.time.or_else(|| define(MetricType::Histogram, Id::ToolTime.into(), Some(name)))
             {
                 ids.time = Some(id);
-                abi::record_metric(id, *ms);
+                stats::record(id, *ms);
             }
         }
         for ((value, id), count) in (0..).zip(&mut self.matched).zip([matched, unasked, never_run]) {
@@ -60,18 +60,18 @@ fn add(known: &mut Option<u32>, count: u64, series: Series, tool: Option<&str>) 
     if count == 0 {
         return;
     }
-    if let Some(id) = known.or_else(|| define(MetricKind::Counter, series, tool)) {
+    if let Some(id) = known.or_else(|| define(MetricType::Counter, series, tool)) {
         *known = Some(id);
-        abi::increment_metric(id, i64::try_from(count).unwrap_or(i64::MAX));
+        stats::add(id, i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 
-fn define(kind: MetricKind, series: Series, tool: Option<&str>) -> Option<u32> {
+fn define(kind: MetricType, series: Series, tool: Option<&str>) -> Option<u32> {
     let mut name = String::from(series.id.metric().name);
     for (label, value) in series.own().into_iter().chain(tool.map(|tool| ("tool", tool))) {
         for part in [";", label, "=", value] {
             name.push_str(part);
         }
     }
-    abi::define_metric(kind, &name)
+    stats::define(kind, &name)
 }
