@@ -1,21 +1,20 @@
-//! The host shell: the only code that knows the proxy-wasm ABI.
+//! The host shell: the only code that knows the proxy-wasm ABI, which is `abi/`.
 //!
-//! Callbacks come in through [`exports`], and [`shell`] says what each means; calls go out through [`abi`], which takes any answer of
-//! the host without a panic. [`meter`] turns a call's report into Envoy's own stats.
+//! Callbacks come in through [`contexts`], and [`shell`] says what each means. [`meter`] turns a call's report into Envoy's own stats.
 
-// Calling out and taking the host's memory over is what this room is for; nothing above it may.
-#[allow(unsafe_code)]
-mod abi;
 mod attempts;
+// Calling WASI is what unsafe code is for here; what calls the proxy stands in `abi/`.
 #[allow(unsafe_code)]
+#[cfg(feature = "audit")]
 mod chain;
 #[allow(unsafe_code)]
 mod clock;
+// The entry is an export.
 #[allow(unsafe_code)]
-mod exports;
+mod contexts;
 mod meter;
 mod own_time;
-mod pairs;
 mod shell;
+mod stats;
 mod store;
 mod turns;

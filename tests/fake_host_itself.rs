@@ -1,4 +1,4 @@
-//! The fake host does what Envoy 1.40 was seen to do (the table in `src/host/abi/flow.rs`), shown with a filter that does
+//! The fake host does what Envoy 1.40 was seen to do (the table in `abi/src/hostcalls/flow.rs`), shown with a filter that does
 //! what a script says.
 #![cfg(not(target_family = "wasm"))]
 

@@ -22,11 +22,13 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::thread::LocalKey;
 
-use super::abi::{self, Map};
+use weir_abi::hostcalls;
+use weir_abi::traits::{Context, HttpContext};
+use weir_abi::types::{Action, MapType};
+
 use super::clock::now;
-use super::pairs;
 use crate::port::Headers;
-use crate::record::Attempt;
+use crate::record;
 use crate::units::Nanos;
 
 /// Most attempts of a call that are noted, the first ones.
@@ -40,7 +42,7 @@ const MAX_ADDRESS: usize = 128;
 /// What has been seen of a call's attempts.
 #[derive(Debug, Default)]
 struct Seen {
-    attempts: RefCell<Vec<Attempt>>,
+    attempts: RefCell<Vec<record::Attempt>>,
     /// Two calls at once began in the same nanosecond: nothing says whose an attempt is.
     mixed: Cell<bool>,
 }
@@ -58,8 +60,6 @@ thread_local! {
     static EXPECTED: Cell<u32> = const { Cell::new(0) };
     /// Calls by when they began.
     static CALLS: RefCell<BTreeMap<u64, Weak<Seen>>> = const { RefCell::new(BTreeMap::new()) };
-    /// Attempts by the host's numbers for them; nothing before they begin, and where it is not known whose they are.
-    static RUNNING: RefCell<BTreeMap<u32, Option<Running>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// A plugin of this VM sees attempts for as long as this lives. Without one, calls are not kept.
@@ -108,7 +108,7 @@ impl Call {
     }
 
     /// What is known of its attempts now, in the order they began.
-    pub fn attempts(self) -> Vec<Attempt> {
+    pub fn attempts(self) -> Vec<record::Attempt> {
         if self.seen.mixed.get() {
             return Vec::new();
         }
@@ -125,73 +125,83 @@ impl Drop for Call {
     }
 }
 
-/// An attempt is to come, by the host's number for it.
-pub fn create(context: u32) {
-    with(&RUNNING, |running| running.insert(context, None));
-}
+/// An attempt; nothing before it begins, where it is not known whose it is, and once it is over.
+#[derive(Debug, Default)]
+pub struct Attempt(Option<Running>);
 
-/// A request's head came; if it is an attempt's, it begins.
-pub fn request_headers(context: u32) {
-    if !runs(context) {
-        return;
-    }
-    let began = now();
-    let Some(call) = call_began() else { return };
-    let Some(seen) = with(&CALLS, |calls| calls.get(&call)?.upgrade()) else { return };
-    let at = seen.attempts.try_borrow_mut().ok().and_then(|mut attempts| {
+impl Attempt {
+    fn begin() -> Option<Running> {
+        let began = now();
+        let call = call_began()?;
+        let seen = with(&CALLS, |calls| calls.get(&call)?.upgrade())?;
+        let mut attempts = seen.attempts.try_borrow_mut().ok()?;
         let at = attempts.len();
-        (at < MAX_ATTEMPTS).then(|| attempts.push(Attempt { address: address(), ..Attempt::default() })).map(|()| at)
-    });
-    let place = at.map(|at| Running { seen: Rc::downgrade(&seen), at, began });
-    with(&RUNNING, |running| running.insert(context, place));
-}
-
-/// A head of an answer came; if it is an attempt's, it is noted. A 1xx comes before the one that counts.
-pub fn response_headers(context: u32) {
-    note(context, |attempt, time| {
-        let map = abi::header_pairs(Map::ResponseHeaders).unwrap_or_default();
-        let pairs = pairs::parse(&map);
-        let status = Headers(&pairs).text(":status").and_then(|status| status.parse().ok());
-        if matches!(status, Some(100 | 102..=199)) {
-            return;
+        if at >= MAX_ATTEMPTS {
+            return None;
         }
-        attempt.status = status;
-        attempt.first_byte_ms = Some(time);
-    });
+        attempts.push(record::Attempt { address: address(), ..Default::default() });
+        Some(Running { seen: Rc::downgrade(&seen), at, began })
+    }
+
+    /// Notes a fact of it, `now` in milliseconds from its beginning, if its call is still there.
+    fn note(&self, fact: impl FnOnce(&mut record::Attempt, f64)) {
+        let Some(Running { seen, at, began }) = &self.0 else { return };
+        let Some(seen) = seen.upgrade() else { return };
+        let time = (now() - *began).as_ms();
+        if let Ok(mut attempts) = seen.attempts.try_borrow_mut()
+            && let Some(attempt) = attempts.get_mut(*at)
+        {
+            fact(attempt, time);
+        }
+    }
+
+    fn end(&mut self) {
+        self.note(|attempt, time| attempt.total_ms = Some(time));
+        self.0 = None;
+    }
 }
 
-/// A context is done; if it is an attempt's, the attempt is over.
-pub fn done(context: u32) {
-    note(context, |attempt, time| attempt.total_ms = Some(time));
-    with(&RUNNING, |running| running.remove(&context));
+impl Context for Attempt {
+    fn on_done(&mut self) -> bool {
+        self.end();
+        true
+    }
 }
 
-fn runs(context: u32) -> bool {
-    with(&RUNNING, |running| Some(running.contains_key(&context))).unwrap_or(false)
+impl HttpContext for Attempt {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        self.0 = Self::begin();
+        Action::Continue
+    }
+
+    /// A head of the answer came. A 1xx comes before the one that counts.
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        self.note(|attempt, time| {
+            let map = hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default();
+            let status = Headers(&map.pairs()).text(":status").and_then(|status| status.parse().ok());
+            if matches!(status, Some(100 | 102..=199)) {
+                return;
+            }
+            attempt.status = status;
+            attempt.first_byte_ms = Some(time);
+        });
+        Action::Continue
+    }
 }
 
-/// Notes a fact of an attempt, `now` in milliseconds from its beginning, if its call is still there.
-fn note(context: u32, fact: impl FnOnce(&mut Attempt, f64)) {
-    let place = with(&RUNNING, |running| {
-        let Running { seen, at, began } = running.get(&context)?.as_ref()?;
-        Some((seen.upgrade()?, *at, *began))
-    });
-    let Some((seen, at, began)) = place else { return };
-    let time = (now() - began).as_ms();
-    if let Ok(mut attempts) = seen.attempts.try_borrow_mut()
-        && let Some(attempt) = attempts.get_mut(at)
-    {
-        fact(attempt, time);
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 /// When the call began, in nanoseconds since 1970.
 fn call_began() -> Option<u64> {
-    abi::property(&["request", "time"])?.try_into().ok().map(u64::from_le_bytes)
+    hostcalls::get_property(&["request", "time"]).ok()??.try_into().ok().map(u64::from_le_bytes)
 }
 
 fn address() -> Option<String> {
-    let address = abi::property(&["upstream", "address"]).filter(|address| !address.is_empty())?;
+    let address = hostcalls::get_property(&["upstream", "address"]).ok()?.filter(|address| !address.is_empty())?;
     let end = address.len().min(MAX_ADDRESS);
     Some(String::from_utf8_lossy(address.get(..end)?).into_owned())
 }

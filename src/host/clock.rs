@@ -2,12 +2,9 @@
 
 use std::cell::Cell;
 
-use crate::units::Nanos;
+use weir_abi::hostcalls;
 
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
-}
+use crate::units::Nanos;
 
 #[cfg(target_os = "wasi")]
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -33,10 +30,7 @@ fn monotonic() -> Option<u64> {
 
 /// The ABI's own clock: the wall clock.
 pub fn wall() -> Option<u64> {
-    let mut time = 0;
-    // SAFETY: the host writes the time to a local that outlives the call.
-    let status = unsafe { proxy_get_current_time_nanoseconds(&mut time) };
-    (status == 0).then_some(time)
+    hostcalls::get_current_time_nanoseconds().ok()
 }
 
 thread_local! {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::abi::{self, MetricKind};
+use super::stats::{self, MetricType};
 use crate::metrics::{Id, Kind, Names, Sample, Series, stat_name};
 
 /// Hashes what is made of small numbers that the worker gave out, which nobody outside can choose.
@@ -81,8 +81,8 @@ impl Meter {
         for (sample, amount) in samples {
             let Some(id) = self.id(*sample, names) else { continue };
             match sample.series.id.metric().kind {
-                Kind::Counter => abi::increment_metric(id, i64::try_from(*amount).unwrap_or(i64::MAX)),
-                Kind::Gauge | Kind::Histogram => abi::record_metric(id, *amount),
+                Kind::Counter => stats::add(id, i64::try_from(*amount).unwrap_or(i64::MAX)),
+                Kind::Gauge | Kind::Histogram => stats::record(id, *amount),
             }
         }
     }
@@ -96,9 +96,9 @@ impl Meter {
 #[inline(never)]
 fn define(sample: Sample, names: &dyn Names) -> Option<u32> {
     let kind = match sample.series.id.metric().kind {
-        Kind::Counter => MetricKind::Counter,
-        Kind::Gauge => MetricKind::Gauge,
-        Kind::Histogram => MetricKind::Histogram,
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
     };
-    abi::define_metric(kind, &stat_name(sample, names))
+    stats::define(kind, &stat_name(sample, names))
 }

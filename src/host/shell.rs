@@ -51,15 +51,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::abi::{self, Buffer, LocalResponse, Map};
+use weir_abi::hostcalls;
+use weir_abi::types::{Action, BufferType, Bytes, MapType};
+
 #[cfg(feature = "audit")]
 use super::chain;
 use super::clock::now;
 use super::meter::Meter;
 use super::own_time::OwnTime;
 use super::store::HostStore;
-use super::{attempts, pairs, turns};
+use super::{attempts, stats, turns};
 use crate::call::gate::{Gate, Position, Watched};
 use crate::call::head::Head;
 use crate::call::reply::LocalReply;
@@ -85,25 +88,15 @@ const CHARGE: &str = "weir.charge";
 /// How often Envoy may retry a request by itself, whatever its route says.
 const MAX_RETRIES: &str = "x-envoy-max-retries";
 
-/// What the host is to do with what it showed, by the ABI's numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Action {
-    /// Pass it on.
-    #[default]
-    Continue = 0,
-    /// Keep it back. Of a body, no more than the host's buffer takes: beyond it the client gets a 413.
-    Pause = 1,
-    /// Keep a body back, and stop reading from the client when the buffer is full. For what is let go without more of it.
-    Hold = 2,
-}
+/// More than any buffer holds: "all there is".
+const ALL: usize = u32::MAX as usize;
 
 /// The properties of the host's current stream.
 struct HostProperties;
 
 impl Properties for HostProperties {
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        abi::property(path)
+        hostcalls::get_property(path).ok().flatten()
     }
 }
 
@@ -142,9 +135,11 @@ impl Plugin {
         if let Some(key) = &self.key {
             chain::seal(&mut json, key);
         }
-        abi::set_property(RECORD, json.as_bytes());
+        if let Err(status) = hostcalls::set_property(&[RECORD], Some(json.as_bytes())) {
+            log::warn!("weir: the host does not take a record: {status:?}");
+        }
         if let Some(tokens) = charge {
-            abi::set_property(CHARGE, tokens.to_string().as_bytes());
+            let _ = hostcalls::set_property(&[CHARGE], Some(tokens.to_string().as_bytes()));
         }
         let (Ok(worker), Ok(mut meter)) = (self.worker.try_borrow(), self.meter.try_borrow_mut()) else { return };
         own_time.add(now() - began, 1);
@@ -179,7 +174,7 @@ impl Ticks {
     fn ask(&self) {
         let wanted = turns::period();
         if self.period_ms.replace(wanted) != wanted {
-            abi::set_tick_period(wanted);
+            let _ = hostcalls::set_tick_period(Duration::from_millis(wanted.into()));
         }
     }
 }
@@ -188,7 +183,7 @@ impl Root {
     /// Takes a config, or refuses it and keeps the one it has. Depends on the bytes alone: the host tries them on one VM
     /// and takes the answer for all.
     pub fn configure(&mut self, size: usize) -> bool {
-        let bytes = if size == 0 { Some(Vec::new()) } else { abi::buffer(Buffer::PluginConfiguration) };
+        let bytes = if size == 0 { Some(Vec::new()) } else { all_of(BufferType::PluginConfiguration) };
         let config = bytes.ok_or_else(|| "the host does not hand it over".to_owned()).and_then(|b| Config::parse(&b));
         match config {
             Ok(config) if config.role == Role::Attempt => {
@@ -205,7 +200,7 @@ impl Root {
                 true
             }
             Err(reason) => {
-                abi::log_error(&format!("weir: bad configuration: {reason}"));
+                log::error!("weir: bad configuration: {reason}");
                 false
             }
         }
@@ -242,10 +237,10 @@ pub enum Side {
 }
 
 impl Side {
-    fn buffer(self) -> Buffer {
+    fn buffer(self) -> BufferType {
         match self {
-            Side::Request => Buffer::RequestBody,
-            Side::Response => Buffer::ResponseBody,
+            Side::Request => BufferType::HttpRequestBody,
+            Side::Response => BufferType::HttpResponseBody,
         }
     }
 }
@@ -334,7 +329,7 @@ impl Exchange {
         }
         // Nothing follows what a cut put in, not even the end: the next tick breaks the answer off.
         if matches!(side, Side::Response) && self.stream.as_ref().is_some_and(Stream::is_cut) {
-            return Action::Hold;
+            return Action::StopIterationAndWatermark;
         }
         let Half { held, tunnel, ended } = *self.half(side);
         let Some(stream) = &mut self.stream else { return Action::Continue };
@@ -346,11 +341,11 @@ impl Exchange {
         if ended || !(wanted || end) {
             self.half(side).held = false;
             let until_asked = matches!(side, Side::Request) && self.held == Held::UntilAsked;
-            return if until_asked { Action::Hold } else { Action::Continue };
+            return if until_asked { Action::StopIterationAndWatermark } else { Action::Continue };
         }
         let weight = self.own_time.weight_of_next_body();
         let began = now();
-        let read = if wanted && (size > 0 || held) { abi::buffer(side.buffer()) } else { Some(Vec::new()) };
+        let read = if wanted && (size > 0 || held) { all_of(side.buffer()) } else { Some(Vec::new()) };
         // What the host will not show now is passed on unseen.
         let (bytes, seen) = read.map_or((Vec::new(), false), |bytes| (bytes, true));
         let mut flow = match side {
@@ -364,7 +359,7 @@ impl Exchange {
         {
             let told = stream.told_at_end(&worker, &HostProperties, &HostStore, began);
             for (name, value) in told.trailers {
-                abi::add_header(Map::ResponseTrailers, name, value.as_bytes());
+                let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseTrailers, name, value.as_bytes());
             }
             if let Some(comment) = told.comment.filter(|_| seen && !self.trailers_came) {
                 let mut all = if let Flow::Replace(other) = flow { other } else { bytes.clone() };
@@ -377,7 +372,7 @@ impl Exchange {
         if let Flow::Replace(bytes) = &flow
             && seen
         {
-            abi::replace_buffer(side.buffer(), bytes);
+            replace(side.buffer(), bytes);
         }
         *self.half(side) = Half { held: hold, tunnel, ended: end };
         let action = match side {
@@ -405,7 +400,7 @@ impl Exchange {
     fn keeps_back(&mut self, size: usize, end: bool) -> Option<Action> {
         match self.held {
             Held::No => None,
-            Held::Waits { .. } | Held::Answered => Some(Action::Hold),
+            Held::Waits { .. } | Held::Answered => Some(Action::StopIterationAndWatermark),
             Held::UntilAsked => {
                 let stream = self.stream.as_ref().filter(|stream| stream.may_change_request())?;
                 // What may be changed is read once, when it is whole or too much: the host shows all that it holds then.
@@ -430,7 +425,7 @@ impl Exchange {
                     turns::upload(self.context, now);
                     self.ticks.ask();
                 }
-                return Action::Hold;
+                return Action::StopIterationAndWatermark;
             }
             _ => return Action::Continue,
         }
@@ -443,7 +438,7 @@ impl Exchange {
                 if let Held::Waits { last } = &mut self.held {
                     *last = true;
                 }
-                Action::Hold
+                Action::StopIterationAndWatermark
             }
             action => action,
         }
@@ -461,10 +456,14 @@ impl Exchange {
         match stream.admit(&mut worker, &HostStore, last, room, now) {
             Gate::Open => {
                 if let Some(tokens) = stream.reserve() {
-                    abi::set_property(RESERVE, tokens.to_string().as_bytes());
+                    let _ = hostcalls::set_property(&[RESERVE], Some(tokens.to_string().as_bytes()));
                 }
                 if let Some(retries) = stream.envoy_may_retry().filter(|_| !self.headers_gone) {
-                    abi::replace_header(Map::RequestHeaders, MAX_RETRIES, &[b'0' + retries.min(9)]);
+                    let _ = hostcalls::set_map_value_bytes(
+                        MapType::HttpRequestHeaders,
+                        MAX_RETRIES,
+                        Some(&[b'0' + retries.min(9)]),
+                    );
                 }
                 (self.held, self.headers_gone) = (Held::No, true);
                 Action::Continue
@@ -492,7 +491,7 @@ impl Exchange {
         match stream.watch(passing, &mut worker, &HostStore, now) {
             Watched::Forward => {}
             Watched::Cut(bytes) => {
-                abi::replace_buffer(Buffer::ResponseBody, &bytes);
+                replace(BufferType::HttpResponseBody, &bytes);
                 turns::end(self.context);
                 self.ticks.ask();
             }
@@ -504,7 +503,7 @@ impl Exchange {
         let now = now();
         if let Held::Waits { last } = self.held {
             if self.ask(last, now) == Action::Continue {
-                abi::resume(abi::Half::Request);
+                let _ = hostcalls::resume_http_request();
             }
             return !matches!(self.held, Held::Waits { .. });
         }
@@ -512,12 +511,12 @@ impl Exchange {
             // As what is too large to be held.
             self.uploading = false;
             if self.ask(false, now) == Action::Continue {
-                abi::resume(abi::Half::Request);
+                let _ = hostcalls::resume_http_request();
             }
             return true;
         }
         if self.stream.as_ref().is_some_and(Stream::is_cut) {
-            abi::reset(abi::Half::Response);
+            let _ = hostcalls::reset_http_response();
         }
         true
     }
@@ -538,8 +537,8 @@ impl Exchange {
     pub fn request_headers(&mut self, end: bool) -> Action {
         let Some(stream) = &mut self.stream else { return Action::Continue };
         let began = now();
-        let map = abi::header_pairs(Map::RequestHeaders).unwrap_or_default();
-        let pairs = pairs::parse(&map);
+        let map = hostcalls::get_map_bytes(MapType::HttpRequestHeaders).unwrap_or_default();
+        let pairs = map.pairs();
         let head = Headers(&pairs);
         let Ok(mut worker) = self.plugin.worker.try_borrow_mut() else { return Action::Continue };
         let Head { edits, reply } = stream.request_head(head, end, &mut worker, &HostProperties, &HostStore, began);
@@ -549,10 +548,10 @@ impl Exchange {
             return Action::Pause;
         }
         for name in &edits.remove {
-            abi::remove_header(Map::RequestHeaders, name);
+            let _ = hostcalls::remove_map_value(MapType::HttpRequestHeaders, name);
         }
         for (name, value) in &edits.replace {
-            abi::replace_header(Map::RequestHeaders, name, value);
+            let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value));
         }
         if self.attempts.is_none() {
             self.attempts = attempts::Call::begin();
@@ -566,7 +565,7 @@ impl Exchange {
         {
             let api = worker.labels.api.number(Some(stream.api()), true);
             self.active = meter.active(api, &*worker);
-            self.active.into_iter().for_each(|id| abi::increment_metric(id, 1));
+            self.active.into_iter().for_each(|id| stats::add(id, 1));
         }
         drop(worker);
         let action = if body_tells && hold_headers {
@@ -583,8 +582,8 @@ impl Exchange {
     pub fn response_headers(&mut self, end: bool) -> Action {
         let Some(stream) = &mut self.stream else { return Action::Continue };
         let began = now();
-        let map = abi::header_pairs(Map::ResponseHeaders).unwrap_or_default();
-        let pairs = pairs::parse(&map);
+        let map = hostcalls::get_map_bytes(MapType::HttpResponseHeaders).unwrap_or_default();
+        let pairs = map.pairs();
         let head = Headers(&pairs);
         let status = head.get(":status").unwrap_or_default();
         // 101 is the last head of its exchange; the other 1xx come before it.
@@ -595,10 +594,10 @@ impl Exchange {
         if let Ok(worker) = self.plugin.worker.try_borrow() {
             let (added, replaced) = stream.response_head(head, end, &worker, began);
             for (name, value) in added {
-                abi::add_header(Map::ResponseHeaders, name, value.as_bytes());
+                let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value.as_bytes());
             }
             for (name, value) in replaced {
-                abi::replace_header(Map::ResponseHeaders, name, value.as_bytes());
+                let _ = hostcalls::set_map_value_bytes(MapType::HttpResponseHeaders, name, Some(value.as_bytes()));
             }
         }
         self.response.tunnel = switched;
@@ -619,20 +618,32 @@ impl Exchange {
     }
 }
 
+/// All of a buffer that can be read now. Nothing where the host has no such buffer.
+fn all_of(buffer: BufferType) -> Option<Bytes> {
+    hostcalls::get_buffer(buffer, 0, ALL).ok().flatten()
+}
+
+/// Puts bytes in the place of all of a buffer. One that the host does not let go of stays as it is.
+fn replace(buffer: BufferType, bytes: &[u8]) {
+    let _ = hostcalls::set_buffer(buffer, 0, ALL, bytes);
+}
+
 /// Answers a call in the upstream's place.
 fn send(reply: &LocalReply) {
     let LocalReply { shaped, headers, details } = reply;
     let own = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
     let apis = shaped.header.iter().map(|(name, value)| (*name, value.as_bytes()));
     let all: Vec<_> = [("content-type", shaped.content_type.as_bytes())].into_iter().chain(apis).chain(own).collect();
-    abi::send_local_response(&LocalResponse { status: shaped.status, details, headers: &all, body: &shaped.body });
+    if let Err(status) = hostcalls::send_http_response(shaped.status.into(), details, &all, &shaped.body) {
+        log::warn!("weir: the host does not send an answer: {status:?}");
+    }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         turns::forget(self.context);
         if let Some(id) = self.active {
-            abi::increment_metric(id, -1);
+            stats::add(id, -1);
         }
     }
 }

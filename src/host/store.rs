@@ -1,6 +1,8 @@
 //! Envoy's shared data as the core's [`Store`].
 
-use super::abi::{self, Shared};
+use weir_abi::hostcalls;
+use weir_abi::types::Status;
+
 use crate::shared::{Broken, Put, Store};
 
 /// The store of this VM's `vm_id`.
@@ -8,18 +10,26 @@ pub struct HostStore;
 
 impl Store for HostStore {
     fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Broken> {
-        match abi::shared_data(key.as_bytes()) {
-            Shared::Present { value, cas } => Ok(Some((value, cas))),
-            Shared::Absent => Ok(None),
-            Shared::Failed => Err(Broken),
+        match hostcalls::get_shared_data(key) {
+            Ok((Some(value), Some(cas))) => Ok(Some((value, cas))),
+            Ok((None, _)) => Ok(None),
+            // Without a number it could only be replaced blindly.
+            Ok((Some(_), None)) => Err(Broken),
+            Err(status) => {
+                log::warn!("weir: the host's shared data cannot be read: {status:?}");
+                Err(Broken)
+            }
         }
     }
 
     fn set(&self, key: &str, value: &[u8], cas: u32) -> Put {
-        match abi::set_shared_data(key.as_bytes(), value, cas) {
-            abi::Put::Done => Put::Done,
-            abi::Put::Lost => Put::Lost,
-            abi::Put::Failed => Put::Broken,
+        match hostcalls::set_shared_data(key, Some(value), Some(cas)) {
+            Ok(()) => Put::Done,
+            Err(Status::CasMismatch) => Put::Lost,
+            Err(status) => {
+                log::warn!("weir: the host's shared data cannot be written: {status:?}");
+                Put::Broken
+            }
         }
     }
 }

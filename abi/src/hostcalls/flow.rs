@@ -10,9 +10,9 @@
 //! | | a tick, while headers or body are held | the same |
 //! | | the answer's headers | `on_log` alone; the client gets the local response |
 //! | | later, or a tick while the answer runs | `on_log` alone; the client's answer breaks off |
-//! | [`resume`] | a tick, while headers are held | the body that came meanwhile, all in one piece, and so on |
+//! | [`resume_http_request`] | a tick, while headers are held | the body that came meanwhile, all in one piece, and so on |
 //! | | a tick, while the whole body is held | the answer's callbacks; the body is not shown again |
-//! | [`reset`] | a tick, while the request is held | `on_log`; the client gets nothing (HTTP/1.1: the connection closes) |
+//! | [`reset_http_request`] | a tick, while the request is held | `on_log`; the client gets nothing (HTTP/1.1: the connection closes) |
 //! | | a tick, while the answer runs | `on_log`; what was passed before reaches the client, then its answer breaks off (HTTP/2: INTERNAL_ERROR); the upstream's request is cancelled |
 //! | | a body callback | the same, but the piece of this callback is lost: so first replace it, reset at the next tick |
 //!
@@ -23,17 +23,19 @@
 //! # What holding a body takes
 //! A piece that is continued has gone, and Envoy sends the last bytes of an HTTP/1.1 body before it tells its end: with a
 //! content-length, an upstream then has all of it and begins. So a body is only held at its end if each piece was.
-//! Each piece shows all that is held; see [`super::buffer_from`]. With `allow_on_headers_stop_iteration` the first continued
+//! Each piece shows all that is held; see [`super::get_buffer`]. With `allow_on_headers_stop_iteration` the first continued
 //! piece lets the held headers go too. A held body can be read and replaced from a tick, and properties answer there. A client
 //! that goes away while it is held: `on_log` (`downstream_remote_disconnect`, flags 0x4000), done, delete.
 
-use super::super::pairs;
-use super::{OK, Status};
+use std::time::Duration;
+
+use super::pairs;
+use crate::types::{Status, StreamType};
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
-    fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
-    fn proxy_set_effective_context(context: u32) -> Status;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -43,32 +45,12 @@ unsafe extern "C" {
         headers: *const u8,
         headers_size: usize,
         grpc_status: i32,
-    ) -> Status;
-    fn proxy_continue_stream(half: u32) -> Status;
-    fn proxy_close_stream(half: u32) -> Status;
+    ) -> u32;
+    fn proxy_continue_stream(half: u32) -> u32;
+    fn proxy_close_stream(half: u32) -> u32;
 }
 
-/// The two halves of an exchange, by the ABI's numbers of streams.
-#[derive(Clone, Copy, Debug)]
-#[repr(u32)]
-pub enum Half {
-    Request = 0,
-    Response = 1,
-}
-
-/// An answer in the upstream's place.
-#[derive(Clone, Copy, Debug)]
-pub struct LocalResponse<'a> {
-    /// The HTTP status, 200 to 599.
-    pub status: u16,
-    /// Why, in one word: `response.code_details` is this, as it is.
-    pub details: &'a str,
-    /// Names in lower case. The host adds content-length, and a content-type where there is none.
-    pub headers: &'a [(&'a str, &'a [u8])],
-    pub body: &'a [u8],
-}
-
-/// Asks for a tick of this VM's plugin every `ms` milliseconds from now; zero: none any more. Any callback may ask.
+/// Asks for a tick of this VM's plugin every `period` from now, in whole milliseconds; zero: none any more. Any callback may ask.
 ///
 /// Envoy rounds up: 10 are 12, 5 are 8, 1 is 4. Asking again while ticks come puts the next one off, so a worker that asks
 /// at every request never ticks: ask once. A VM that nobody asks in does not tick, and the main thread's ticks too
@@ -77,27 +59,35 @@ pub struct LocalResponse<'a> {
 ///
 /// Calls that an older configuration or `.wasm` holds while a new one comes still get their ticks, from the root that they began
 /// with.
-pub fn set_tick_period(ms: u32) -> bool {
+pub fn set_tick_period(period: Duration) -> Result<(), Status> {
+    let ms = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // SAFETY: only a number crosses.
-    unsafe { proxy_set_tick_period_milliseconds(ms) == OK }
+    Status::check(unsafe { proxy_set_tick_period_milliseconds(ms) })
 }
 
-/// Makes an exchange the one that calls are about, until the callback returns. False for one that is gone.
-pub fn set_effective_context(context: u32) -> bool {
+/// Makes an exchange the one that calls are about, until the callback returns. Refused for one that is gone.
+pub fn set_effective_context(context_id: u32) -> Result<(), Status> {
     // SAFETY: only a number crosses.
-    unsafe { proxy_set_effective_context(context) == OK }
+    Status::check(unsafe { proxy_set_effective_context(context_id) })
 }
 
 /// Answers in the upstream's place. At most once in an exchange: the host takes more, but shows the client one of them.
-pub fn send_local_response(response: &LocalResponse<'_>) -> bool {
+///
+/// `details` say why, in one word: they are `response.code_details`, as they are. Names of headers are in lower case; the host adds
+/// content-length, and a content-type where there is none.
+pub fn send_http_response(
+    status_code: u32,
+    details: &str,
+    headers: &[(&str, &[u8])],
+    body: &[u8],
+) -> Result<(), Status> {
     /// No gRPC status: the host makes one of the HTTP status for clients that speak gRPC.
     const NONE: i32 = -1;
-    let LocalResponse { status, details, headers, body } = *response;
     let headers = pairs::serialize(headers);
     // SAFETY: the host only reads, and only within the slices.
-    let status = unsafe {
+    Status::check(unsafe {
         proxy_send_local_response(
-            u32::from(status),
+            status_code,
             details.as_ptr(),
             details.len(),
             body.as_ptr(),
@@ -106,19 +96,36 @@ pub fn send_local_response(response: &LocalResponse<'_>) -> bool {
             headers.len(),
             NONE,
         )
-    };
-    status == OK
+    })
 }
 
-/// Lets go what a Pause holds. The host says yes where nothing is held, too. After it, the exchange's headers and body cannot
-/// be read before its next callback.
-pub fn resume(half: Half) -> bool {
-    // SAFETY: only a number crosses.
-    unsafe { proxy_continue_stream(half as u32) == OK }
+/// Lets go what a Pause holds of the request. The host says yes where nothing is held, too. After it, the exchange's headers and body
+/// cannot be read before its next callback.
+pub fn resume_http_request() -> Result<(), Status> {
+    go_on(StreamType::HttpRequest)
 }
 
-/// Breaks an exchange off, both halves of it, whichever is named.
-pub fn reset(half: Half) -> bool {
+/// The same of the answer.
+pub fn resume_http_response() -> Result<(), Status> {
+    go_on(StreamType::HttpResponse)
+}
+
+/// Breaks an exchange off, both halves of it.
+pub fn reset_http_request() -> Result<(), Status> {
+    close(StreamType::HttpRequest)
+}
+
+/// The same: Envoy does not tell the halves apart here.
+pub fn reset_http_response() -> Result<(), Status> {
+    close(StreamType::HttpResponse)
+}
+
+fn go_on(half: StreamType) -> Result<(), Status> {
     // SAFETY: only a number crosses.
-    unsafe { proxy_close_stream(half as u32) == OK }
+    Status::check(unsafe { proxy_continue_stream(half as u32) })
+}
+
+fn close(half: StreamType) -> Result<(), Status> {
+    // SAFETY: only a number crosses.
+    Status::check(unsafe { proxy_close_stream(half as u32) })
 }
