@@ -298,7 +298,7 @@ mod fuzz {
         compare(kind, input, whole, tally)
     }
 
-    /// Asks a reference decoder.
+    /// PendingCalls a reference decoder.
     ///
     /// The one of zstd, with a window of 8 MiB at most, is laxer with damaged streams: its fast loops do not ask whether a
     /// Huffman stream was used up, and an empty last block skips its look at the content size. It is stricter about

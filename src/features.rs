@@ -6,8 +6,8 @@
 //! ```
 //! A room without its Cargo feature is its section of the config alone: [`crate::settings`] refuses that by path.
 
-// With rooms left out, some arguments are without use.
-#![cfg_attr(not(feature = "all"), allow(unused_variables, unused_mut, clippy::needless_pass_by_ref_mut))]
+// With rooms left out, some arguments are without use, and some fields.
+#![cfg_attr(not(feature = "all"), allow(unused_variables, unused_mut, unused_imports))]
 
 pub mod audit;
 pub mod cost;
@@ -48,6 +48,7 @@ pub struct Shared {
     /// Tokens are published for other filters: they are estimated for every call.
     publishes_tokens: bool,
     /// The longest event that is read.
+    #[cfg_attr(not(feature = "all"), allow(dead_code))]
     cap: usize,
     /// What kinds calls are.
     #[cfg(feature = "kind")]

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 
 use crate::config::identity::Identity;
 use crate::config::json::{Json, Path};
-use crate::config::read::{Made, choices, object, sections};
+use crate::config::read::{Made, Slot, choices, object, sections};
 use crate::features::audit::Tells;
 use crate::features::audit::config::Chain;
 use crate::features::cost::config::{self as prices, Price};
@@ -329,17 +329,114 @@ choices! {
 }
 
 sections! {
-    Config { role, identity, labels, usage, timing, read, slo, limits, admission, retries, retry_budgets, circuits, kinds, runs, prices, audit, tools, plan, filter_state }
     LabelBounds { models, routes, tenants, max_models, max_routes, max_tenants, max_sets }
     UsageOptions { inject, estimate }
     Timing { stall_ms }
     Read { max_event_bytes }
-    Audit { headers, trailers, sse_comment, chain, trail }
     FilterState { tokens }
 }
 
 impl Made for EventCap {
     fn read(from: &Json, _: &mut Path) -> Result<Self, String> {
         Self::try_from(from.whole(0, u32::MAX.into())? as u32)
+    }
+}
+
+/// Sections, or keys of one, and whether the room that they are for is compiled in.
+type Rooms = [(&'static str, &'static str, bool)];
+
+const SECTIONS: &Rooms = &[
+    ("slo", "slo", cfg!(feature = "slo")),
+    ("limits", "limits", cfg!(feature = "limits")),
+    ("retries", "retry", cfg!(feature = "retry")),
+    ("retry_budgets", "retry", cfg!(feature = "retry")),
+    ("circuits", "retry", cfg!(feature = "retry")),
+    ("kinds", "kind", cfg!(feature = "kind")),
+    ("runs", "runs", cfg!(feature = "runs")),
+    ("prices", "cost", cfg!(feature = "cost")),
+    ("tools", "tools", cfg!(feature = "tools")),
+    ("plan", "plan", cfg!(feature = "plan")),
+];
+
+const OF_AUDIT: &Rooms = &[
+    ("headers", "audit", cfg!(feature = "audit")),
+    ("trailers", "audit", cfg!(feature = "audit")),
+    ("sse_comment", "audit", cfg!(feature = "audit")),
+    ("chain", "audit", cfg!(feature = "audit")),
+    ("trail", "trail", cfg!(feature = "trail")),
+];
+
+/// Refuses what a room would read that this build leaves out: to do nothing in silence is no way to hold anything.
+fn all_there(from: &Json, rooms: &Rooms, path: &mut Path) -> Result<(), String> {
+    let Json::Object(entries) = from else { return Ok(()) };
+    for (key, _) in entries {
+        if let Some((_, room, _)) = rooms.iter().find(|(name, _, there)| name == key && !there) {
+            path.key(key);
+            return Err(format!("this build has no `{room}`"));
+        }
+    }
+    Ok(())
+}
+
+impl Made for Config {
+    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+        all_there(from, SECTIONS, path)?;
+        let mut config = Self::default();
+        let fields: &mut [(&str, &mut dyn Slot)] = &mut [
+            ("role", &mut config.role),
+            ("identity", &mut config.identity),
+            ("labels", &mut config.labels),
+            ("usage", &mut config.usage),
+            ("timing", &mut config.timing),
+            ("read", &mut config.read),
+            #[cfg(feature = "slo")]
+            ("slo", &mut config.slo),
+            #[cfg(feature = "limits")]
+            ("limits", &mut config.limits),
+            // How calls are held, for limits, retries and plans alike.
+            ("admission", &mut config.admission),
+            #[cfg(feature = "retry")]
+            ("retries", &mut config.retries),
+            #[cfg(feature = "retry")]
+            ("retry_budgets", &mut config.retry_budgets),
+            #[cfg(feature = "retry")]
+            ("circuits", &mut config.circuits),
+            #[cfg(feature = "kind")]
+            ("kinds", &mut config.kinds),
+            #[cfg(feature = "runs")]
+            ("runs", &mut config.runs),
+            #[cfg(feature = "cost")]
+            ("prices", &mut config.prices),
+            ("audit", &mut config.audit),
+            #[cfg(feature = "tools")]
+            ("tools", &mut config.tools),
+            #[cfg(feature = "plan")]
+            ("plan", &mut config.plan),
+            ("filter_state", &mut config.filter_state),
+        ];
+        object(from, path, fields)?;
+        Ok(config)
+    }
+}
+
+impl Made for Audit {
+    fn read(from: &Json, path: &mut Path) -> Result<Self, String> {
+        all_there(from, OF_AUDIT, path)?;
+        #[cfg_attr(not(any(feature = "audit", feature = "trail")), expect(unused_mut))]
+        let mut audit = Self::default();
+        let fields: &mut [(&str, &mut dyn Slot)] = &mut [
+            #[cfg(feature = "audit")]
+            ("headers", &mut audit.headers),
+            #[cfg(feature = "audit")]
+            ("trailers", &mut audit.trailers),
+            #[cfg(feature = "audit")]
+            ("sse_comment", &mut audit.sse_comment),
+            #[cfg(feature = "audit")]
+            ("chain", &mut audit.chain),
+            #[cfg(feature = "trail")]
+            ("trail", &mut audit.trail),
+        ];
+        object(from, path, fields)?;
+        Ok(audit)
     }
 }

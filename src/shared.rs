@@ -135,8 +135,8 @@ pub fn update_any(
 ///
 /// # Errors
 /// The store does not answer.
-pub fn agreed(store: &dyn Store, key: &str, mine: u64) -> Result<u64, Broken> {
-    let mut agreed = mine;
+pub fn get_or_init(store: &dyn Store, key: &str, mine: u64) -> Result<u64, Broken> {
+    let mut found = mine;
     let mut first = |value: &mut [u8]| match value.first_chunk_mut::<9>() {
         // A byte in front says that the number is there: it may be zero itself.
         Some([0, number @ ..]) => {
@@ -145,13 +145,13 @@ pub fn agreed(store: &dyn Store, key: &str, mine: u64) -> Result<u64, Broken> {
             Change::Write
         }
         Some([_, number @ ..]) => {
-            agreed = u64::from_le_bytes(*number);
+            found = u64::from_le_bytes(*number);
             Change::Keep
         }
         None => Change::Keep,
     };
     update(store, key, 9, &mut Events::default(), &mut first)?;
-    Ok(agreed)
+    Ok(found)
 }
 
 /// Under which name the salt lies; the number is the version of what lies there.
@@ -165,7 +165,7 @@ impl Salt {
     /// The key; nothing if the store does not answer.
     pub fn get(&mut self, store: &dyn Store, now: Nanos) -> Option<u64> {
         if self.0.is_none() {
-            self.0 = agreed(store, SALT, now.0).ok();
+            self.0 = get_or_init(store, SALT, now.0).ok();
         }
         self.0
     }
@@ -176,11 +176,11 @@ impl Salt {
     }
 }
 
-/// A store that keeps nothing and never answers: where no limits are.
+/// A store that keeps nothing and never answers.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Nowhere;
+pub struct NullStore;
 
-impl Store for Nowhere {
+impl Store for NullStore {
     fn get(&self, _: &str) -> Result<Option<(Vec<u8>, u32)>, Broken> {
         Err(Broken)
     }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 
 use proptest::prelude::*;
-use weir::features::kind::config::SLOTS;
+use weir::call::kind::SLOTS;
 use weir::features::runs::account::{Account, Accounts, Call, SIZE};
 use weir::features::runs::config::Runs;
 use weir::report::RunClosed;

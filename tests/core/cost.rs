@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use weir::call::waste::Waste;
 use weir::features::cost::config::Price;
-use weir::features::cost::price::{self, Priced, Taken, Waste};
+use weir::features::cost::price::{self, Priced, Taken};
 use weir::record::{Cost, Ended, Usage, UsageSource};
 use weir::settings::Config;
 use weir::units::Span;

@@ -1,6 +1,6 @@
 //! How calls end, by what Envoy was seen to say.
 
-use weir::end::{End, how_it_ended};
+use weir::call::end::{End, classify_end};
 use weir::record::Ended::{self, *};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
@@ -40,15 +40,15 @@ fn what_envoy_says_becomes_one_of_six_words() {
     for &(ended, status, reached, details, expected) in cases {
         let details = (!details.is_empty()).then_some(details);
         let end = End { ended, status, reached, details, failed: false, whole: true };
-        assert_eq!(how_it_ended(&end), expected, "{end:?}");
+        assert_eq!(classify_end(&end), expected, "{end:?}");
     }
 }
 
 #[test]
 fn an_answer_of_status_200_that_failed_or_has_no_end_is_not_complete() {
     let fine = End { ended: true, status: Some(200), reached: true, details: None, failed: false, whole: true };
-    assert_eq!(how_it_ended(&fine), Complete);
-    assert_eq!(how_it_ended(&End { failed: true, ..fine }), Error);
-    assert_eq!(how_it_ended(&End { whole: false, ..fine }), Truncated);
-    assert_eq!(how_it_ended(&End { failed: true, whole: false, ..fine }), Error);
+    assert_eq!(classify_end(&fine), Complete);
+    assert_eq!(classify_end(&End { failed: true, ..fine }), Error);
+    assert_eq!(classify_end(&End { whole: false, ..fine }), Truncated);
+    assert_eq!(classify_end(&End { failed: true, whole: false, ..fine }), Error);
 }

@@ -1,7 +1,8 @@
 //! Who is calling, from every source; and that no secret gets out.
 
-use weir::config::{Config, Source};
+use weir::config::identity::Source;
 use weir::port::Headers;
+use weir::settings::Config;
 use weir::signals::identity::find;
 
 use super::support::{Call, Known, pairs};

@@ -1,7 +1,8 @@
 //! What kind a call is: by the config's rules, by what it asks, or `other`.
 
 use weir::api;
-use weir::features::kind::kinds::{Kind, Kinds};
+use weir::call::kind::Kind;
+use weir::features::kind::kinds::Kinds;
 use weir::port::Headers;
 use weir::settings::Config;
 

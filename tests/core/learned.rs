@@ -1,12 +1,13 @@
 //! What is reserved for an answer is the mean of what such calls wrote.
 
-use weir::features::limits::size::{Keys, Learned, Lesson, PRIOR};
+use weir::features::limits::size::Keys;
+use weir::signals::size::{PRIOR, Sample, SizeEstimator};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-fn wrote(output: u64) -> Lesson {
-    Lesson { output, input: None }
+fn wrote(output: u64) -> Sample {
+    Sample { output, input: None }
 }
 
 fn keys<'a>(
@@ -19,7 +20,7 @@ fn keys<'a>(
 
 #[test]
 fn who_is_not_known_yet_is_taken_for_his_model_then_his_route_then_for_all() {
-    let mut learned = Learned::default();
+    let mut learned = SizeEstimator::default();
     assert_eq!(learned.output(keys("a", "m", "r")), PRIOR);
     learned.learn(keys("a", "m", "r"), wrote(100));
     learned.learn(keys("b", "m", "r"), wrote(300));
@@ -38,7 +39,7 @@ fn who_is_not_known_yet_is_taken_for_his_model_then_his_route_then_for_all() {
 
 #[test]
 fn the_first_calls_count_alike_and_later_it_follows_the_newest() {
-    let (mut learned, who) = (Learned::default(), keys("a", "m", "r"));
+    let (mut learned, who) = (SizeEstimator::default(), keys("a", "m", "r"));
     for (output, mean) in [(10, 10), (20, 15), (60, 30), (30, 30)] {
         learned.learn(who, wrote(output));
         assert_eq!(learned.output(who), mean);
@@ -55,7 +56,7 @@ fn the_first_calls_count_alike_and_later_it_follows_the_newest() {
 
 #[test]
 fn over_many_calls_what_is_expected_is_what_is_written() {
-    let (mut learned, who) = (Learned::default(), keys("a", "m", "r"));
+    let (mut learned, who) = (SizeEstimator::default(), keys("a", "m", "r"));
     let (mut expected, mut written) = (0, 0);
     for n in 0..20_000u64 {
         // Nine short answers, one long.
@@ -70,7 +71,7 @@ fn over_many_calls_what_is_expected_is_what_is_written() {
 
 #[test]
 fn of_any_number_of_callers_the_frequent_ones_are_remembered_in_fixed_memory() {
-    let (mut learned, often) = (Learned::default(), keys("often", "m", "r"));
+    let (mut learned, often) = (SizeEstimator::default(), keys("often", "m", "r"));
     for n in 0..50_000u64 {
         learned.learn(often, wrote(77));
         let (tenant, model, route) = (n.to_string(), format!("m{n}"), format!("r{n}"));
@@ -83,19 +84,19 @@ fn of_any_number_of_callers_the_frequent_ones_are_remembered_in_fixed_memory() {
 
 #[test]
 fn numbers_out_of_all_bounds_leave_a_number_that_is_one() {
-    let (mut learned, who) = (Learned::default(), keys(None, "m", None));
-    learned.learn(who, Lesson { output: u64::MAX, input: Some((u64::MAX, 0)) });
+    let (mut learned, who) = (SizeEstimator::default(), keys(None, "m", None));
+    learned.learn(who, Sample { output: u64::MAX, input: Some((u64::MAX, 0)) });
     assert!(learned.output(who) <= 1 << 32);
     assert_eq!(learned.input(who, 1000), None, "nothing was announced");
-    learned.learn(who, Lesson { output: 0, input: Some((u64::MAX, 1)) });
+    learned.learn(who, Sample { output: 0, input: Some((u64::MAX, 1)) });
     assert!(learned.input(who, u64::MAX).is_some());
 }
 
 #[test]
 fn a_prompt_is_taken_for_as_dense_as_those_before() {
-    let (mut learned, who) = (Learned::default(), keys(None, "m", None));
+    let (mut learned, who) = (SizeEstimator::default(), keys(None, "m", None));
     learned.learn(who, wrote(5));
     assert_eq!(learned.input(who, 4000), None);
-    learned.learn(who, Lesson { output: 5, input: Some((1000, 8000)) });
+    learned.learn(who, Sample { output: 5, input: Some((1000, 8000)) });
     assert_eq!((learned.input(who, 4000), learned.input(who, 0)), (Some(500), Some(0)));
 }

@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
+use weir::call::size::Size;
 use weir::features::limits::claim::{Claims, Verdict};
 use weir::features::limits::limiter::{Admit, Limiter, Question};
-use weir::features::limits::rule::{Caller, Size};
+use weir::features::limits::rule::Caller;
 use weir::record::Usage;
 use weir::settings::Config;
 use weir::units::{Nanos, Span};

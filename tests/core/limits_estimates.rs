@@ -1,8 +1,9 @@
 //! What becomes of a call's first estimate once its body is known.
 
+use weir::call::size::Size;
 use weir::features::limits::claim::Claims;
 use weir::features::limits::limiter::{Admit, Limiter, Question};
-use weir::features::limits::rule::{Caller, Size};
+use weir::features::limits::rule::Caller;
 use weir::record::Usage;
 use weir::settings::Config;
 use weir::units::Nanos;
@@ -19,7 +20,7 @@ fn limiter(limit: &str) -> Limiter {
     Limiter::new(&Config::parse(format!(r#"{{"limits":[{limit}]}}"#).as_bytes()).unwrap())
 }
 
-/// Asks for so many tokens, so many milliseconds after the start.
+/// PendingCalls for so many tokens, so many milliseconds after the start.
 fn ask(limiter: &mut Limiter, store: &Memory, claims: &mut Claims, tokens: u64, last: bool, ms: u64) -> Admit {
     let caller = Caller { inference: true, ..Caller::default() };
     let size = Size { input: tokens, output: 0, ..Size::default() };

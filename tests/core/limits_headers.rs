@@ -1,8 +1,9 @@
 //! What clients are told of limits.
 
+use weir::call::size::Size;
 use weir::features::limits::claim::Claims;
 use weir::features::limits::limiter::{Admit, Limiter, Question, headers};
-use weir::features::limits::rule::{Caller, Size};
+use weir::features::limits::rule::Caller;
 use weir::settings::Config;
 use weir::units::{Nanos, Span};
 

@@ -6,7 +6,7 @@ use weir::features::plan::align::{Done, Row};
 use weir::features::plan::plans::{Course, Declared, Made, Plans, Seen, Verdict};
 use weir::features::plan::syntax::{MAX_STEPS, MAX_TEXT, NoPlan, Plan};
 use weir::settings::Config;
-use weir::shared::{Events, Nowhere};
+use weir::shared::{Events, NullStore};
 use weir::units::Nanos;
 
 use super::memory::Memory;
@@ -438,9 +438,9 @@ fn memory_is_bounded_and_what_is_forgotten_is_told_when_its_place_is_taken() {
 fn a_store_that_does_not_answer_makes_nothing_up() {
     let mut plans = plans("");
     let (mut seen, mut events) = (Seen::default(), Events::default());
-    plans.declare((None, "r"), Ok("a"), &mut seen, &mut events, &Nowhere, Nanos(1));
+    plans.declare((None, "r"), Ok("a"), &mut seen, &mut events, &NullStore, Nanos(1));
     let made = [Made { done: tool("a"), always: true }];
-    assert!(plans.peek((None, "r"), &made, &mut events, &Nowhere, Nanos(1)).is_none());
+    assert!(plans.peek((None, "r"), &made, &mut events, &NullStore, Nanos(1)).is_none());
     assert_eq!(seen, Seen::default());
 }
 

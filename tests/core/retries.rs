@@ -454,7 +454,7 @@ fn a_store_that_does_not_answer_lets_retries_pass_unless_the_config_says_otherwi
         let config = format!(r#"{{"retry_budgets":[{{"name":"b","ratio":1,"fail":"{fail}"}}]}}"#);
         let mut retrier = workers(&config, 1).remove(0);
         let verdict =
-            retrier.withdraw(&mut Held::default(), &ask(Caller::default(), 1, 0), &weir::shared::Nowhere, Nanos(S));
+            retrier.withdraw(&mut Held::default(), &ask(Caller::default(), 1, 0), &weir::shared::NullStore, Nanos(S));
         assert_eq!(matches!(verdict, Verdict::Refuse(_)), refused);
         assert!(refused || verdict == Verdict::Open);
     }

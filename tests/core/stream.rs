@@ -9,7 +9,7 @@ use weir::port::Headers;
 use weir::record::Ended;
 use weir::report::Report;
 use weir::settings::Config;
-use weir::shared::Nowhere;
+use weir::shared::NullStore;
 use weir::stream::Stream;
 use weir::worker::Worker;
 
@@ -80,7 +80,7 @@ fn an_aborted_call_still_has_the_usage_and_timing_seen_so_far() {
 #[test]
 fn a_call_that_was_never_more_than_a_log_line_has_a_record() {
     let stream = Stream::new(Rc::new(Config::default()));
-    let report = stream.done(&mut Worker::new(Config::default()), &Known(Vec::new()), &Nowhere, ms(0));
+    let report = stream.done(&mut Worker::new(Config::default()), &Known(Vec::new()), &NullStore, ms(0));
     assert_eq!(report.record.api, "other");
     assert_eq!(counted(&report, Id::Calls).len(), 1);
 }
@@ -213,7 +213,7 @@ fn statuses_without_a_body_and_answers_before_the_request_is_complete_are_fine()
     );
     stream.response_head(Headers(&pairs(&[(":status", "413")])), true, ms(7));
     stream.request_body(b"late", true, ms(90));
-    let record = stream.done(&mut Worker::new(Config::default()), &via_upstream(), &Nowhere, ms(100)).record;
+    let record = stream.done(&mut Worker::new(Config::default()), &via_upstream(), &NullStore, ms(100)).record;
     assert_eq!((record.ended, record.time.headers_ms), (Ended::Error, Some(7.0)));
 }
 

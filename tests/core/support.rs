@@ -7,7 +7,7 @@ use weir::port::{Flow, Headers, Properties};
 use weir::record::Record;
 use weir::report::Report;
 use weir::settings::Config;
-use weir::shared::{Nowhere, Store};
+use weir::shared::{NullStore, Store};
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
@@ -95,7 +95,7 @@ impl Call {
 
     /// Plays on a worker that has seen other calls; gives what the client got, too.
     pub fn play_on(&self, worker: &mut Worker, properties: &Known) -> (Report, Vec<u8>) {
-        self.play_in(worker, properties, &Nowhere)
+        self.play_in(worker, properties, &NullStore)
     }
 
     /// The same over a store.

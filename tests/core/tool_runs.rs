@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use weir::features::tools::pending::{Asked, Asks, Call, Who};
+use weir::features::tools::pending::{Asked, Call, PendingCalls, Who};
 use weir::report::{Matched, Report};
 use weir::settings::Config;
 use weir::units::Nanos;
@@ -320,9 +320,9 @@ fn a_store_that_does_not_answer_matches_nothing_and_breaks_nothing() {
     assert_eq!(report.record.tool_runs[0].hash, None);
 }
 
-fn asks(keys: u32) -> Asks {
+fn asks(keys: u32) -> PendingCalls {
     let config = Config::parse(format!(r#"{{"tools":{{"keys":{keys},"window_s":10}}}}"#).as_bytes()).unwrap();
-    Asks::new(config.tools.as_ref().unwrap())
+    PendingCalls::new(config.tools.as_ref().unwrap())
 }
 
 /// What happens to a run: something is asked for, or runs, some seconds later.

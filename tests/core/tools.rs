@@ -406,7 +406,7 @@ fn arguments_that_broke_off_have_no_hash() {
 #[test]
 fn a_store_that_does_not_answer_costs_the_hashes_and_nothing_else() {
     let case = cases().remove(0);
-    let record = case.exchange(vec![&case.answer]).play(&mut worker(ON), &weir::shared::Nowhere).record;
+    let record = case.exchange(vec![&case.answer]).play(&mut worker(ON), &weir::shared::NullStore).record;
     let calls = serde_json::to_value(&record.tool_calls).unwrap();
     assert_eq!(calls[0], json!({"name": "weather", "id": "call_a", "bytes": 29}));
 }

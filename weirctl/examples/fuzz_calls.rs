@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fastrand::Rng;
 use serde_json::Value;
-use weir::settings::Config;
 use weir::metrics::{Id, Kind};
 use weir::port::{Flow, Headers, Properties};
-use weir::shared::Nowhere;
+use weir::settings::Config;
+use weir::shared::NullStore;
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::wire::encoding::Decoder;
@@ -286,7 +286,7 @@ fn play(call: &Call<'_>, config: &str, mut cuts: Option<&mut Rng>) -> Outcome {
     if call.ends {
         take(stream.response_body(&[], true, Nanos(0)), &[]);
     }
-    let report = stream.done(&mut worker, &Known, &Nowhere, Nanos(0));
+    let report = stream.done(&mut worker, &Known, &NullStore, Nanos(0));
     let mut record: Value = serde_json::from_str(&report.record.to_json()).expect("a record is JSON");
     // How many events come in one piece is not the same in pieces, and neither are the gaps between them.
     let server = record["time"]["server"].take();

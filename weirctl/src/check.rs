@@ -16,8 +16,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use weir::config::{Config, LabelBounds, Slo, Source};
-use weir::metrics::SERIES;
+use weir::config::identity::Source;
+use weir::features::slo::config::Slo;
+use weir::metrics::series_per_set;
+use weir::settings::{Config, LabelBounds};
 
 /// Arguments of `weirctl check`.
 #[derive(Debug, clap::Args)]
@@ -101,8 +103,9 @@ pub fn describe(config: &Config) -> Vec<String> {
         said.push(bound(label, known, *most));
     }
     said.push(format!(
-        "At most {max_sets} combinations of model, route, tenant and api have metrics of their own, up to {SERIES} stats \
-         each; beyond them only the api is told apart."
+        "At most {max_sets} combinations of model, route, tenant and api have metrics of their own, up to {} stats each; beyond them \
+         only the api is told apart.",
+        series_per_set()
     ));
     said.push(match config.usage.inject {
         true => "Streamed OpenAI-like calls are made to report their tokens; the extra chunk is hidden from clients that did \
@@ -150,7 +153,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
             said.push(format!("slo[{i}].name: `{name}` is another objective's too; the two are counted together."));
         }
     }
-    let stats = (config.labels.max_sets.get() as usize).saturating_mul(SERIES);
+    let stats = (config.labels.max_sets.get() as usize).saturating_mul(series_per_set());
     if stats > MANY_STATS {
         said.push(format!("labels.max_sets: all in use, they make up to {stats} stats."));
     }

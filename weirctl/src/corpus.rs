@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use weir::settings::Config;
 use weir::record::Record;
+use weir::settings::Config;
 use weir::worker::Worker;
 
 use crate::base64;

@@ -19,4 +19,5 @@ pub mod run;
 pub mod schema;
 pub mod serve;
 pub mod stop;
+pub mod store;
 pub mod upstream;

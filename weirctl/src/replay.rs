@@ -6,12 +6,14 @@ use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use serde_json::{Value, json};
-use weir::settings::Config;
 use weir::record::Record;
+use weir::settings::Config;
+use weir::report::Report;
 use weir::worker::Worker;
 
 use crate::base64;
-use crate::play::{Exchange, play};
+use crate::play::{Exchange, START, play_in};
+use crate::store::Memory;
 
 /// What to play.
 #[derive(Debug, clap::Args)]
@@ -49,12 +51,15 @@ pub fn run(args: &Args) -> Result<()> {
         None => Config::default(),
     };
     let mut worker = Worker::new(config);
+    // Exchanges come one after another, as calls to one proxy.
+    let (store, mut now) = (Memory::default(), START);
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["file", "api", "model", "ended", "input", "output", "finish", "tools", "events", "unread"]);
     for file in &args.files {
         for exchange in exchanges(file, args)? {
-            let record = play(&exchange, &mut worker).record;
+            let (Report { record, .. }, end) = play_in(&exchange, &mut worker, &store, now);
+            now = end;
             if args.json {
                 println!("{}", record.to_json());
             } else {

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
+use weir::call::size::Size;
 use weir::features::limits::claim::Claims;
 use weir::features::limits::gcra;
 use weir::features::limits::lease::{Entry, GENERATION};
 use weir::features::limits::limiter::{Admit, Limiter, Question};
-use weir::features::limits::rule::{Caller, Kind, Size};
+use weir::features::limits::rule::{Caller, Kind};
 use weir::features::limits::share;
 use weir::record::{Record, Usage};
 use weir::settings::Config;

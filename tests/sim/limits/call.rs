@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
+use weir::call::gate::{Gate, Watched};
 use weir::port::{Headers, Properties};
 use weir::record::Record;
 use weir::settings::Config;
 use weir::shared::Store;
-use weir::stream::{Gate, Stream, Watched};
+use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
 

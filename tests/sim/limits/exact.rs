@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use weir::call::size::Size;
 use weir::features::limits::claim::Claims;
 use weir::features::limits::limiter::{Admit, Limiter, Question};
-use weir::features::limits::rule::{Caller, Size};
+use weir::features::limits::rule::Caller;
 use weir::record::Usage;
 use weir::settings::Config;
 use weir::units::Nanos;

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use weir::call::gate::Gate;
 use weir::port::{Headers, Properties};
 use weir::record::Record;
 use weir::shared::Store;
-use weir::stream::{Gate, Stream};
+use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
 

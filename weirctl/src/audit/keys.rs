@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow, bail};
-use weir::settings::Config;
 use weir::features::audit::chain::Key;
+use weir::settings::Config;
 
 /// Keys by their ids.
 #[derive(Clone, Debug, Default)]

@@ -1,9 +1,9 @@
 //! What callers are told, what is sealed, and what is kept of runs, in words.
 
-use weir::settings::Config;
-use weir::features::audit::config::Audit;
 use weir::features::trail::config::{HandOut, Trail};
 use weir::features::trail::trails::Trails;
+use weir::settings::Audit;
+use weir::settings::Config;
 
 use super::limits::number;
 use super::runs::without_run;

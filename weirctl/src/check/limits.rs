@@ -1,10 +1,11 @@
 //! What limits will do, in words.
 
-use weir::settings::Config;
+use weir::config::values::{Fail, Mode};
 use weir::features::limits::config::{
-    Admission, Fail, Limit, Mode, OnExceeded, OnFull, Per, Scope, Share, Sharer, Unit, Weigh, Weight, Without,
+    Admission, Limit, OnExceeded, OnFull, Per, Scope, Share, Sharer, Unit, Weigh, Weight, Without,
 };
 use weir::features::limits::limiter::Limiter;
+use weir::settings::Config;
 
 /// What the limits do, a sentence or some each; nothing where there are none.
 pub fn describe(config: &Config) -> Vec<String> {
@@ -255,7 +256,7 @@ fn unsure(limit: &Limit) -> String {
 
 /// Where the state lies, and how large it can become.
 fn store(config: &Config) -> String {
-    let [rates, shared, totals] = Limiter::new(config).max_bytes();
+    let [rates, shared, totals] = Limiter::new(&config.limits, &config.admission).max_bytes();
     let keys = config.admission.keys.get();
     let parts = [
         (rates, format!("rates of some {} keys", number(keys.into()))),

@@ -1,7 +1,8 @@
 //! Where plans come from and what becomes of calls that are not in them, in words.
 
+use weir::config::values::Match;
 use weir::features::plan::config::{Enforce, Plan, PlanAnswer, Pointer};
-use weir::config::{Config, Match};
+use weir::settings::Config;
 
 use super::limits::number;
 use super::runs::without_run;

@@ -1,7 +1,7 @@
 //! What prices will do, in words.
 
-use weir::settings::Config;
 use weir::features::cost::config::{Case, Dollars, Price, PriceMatch, Rates};
+use weir::settings::Config;
 
 /// So many models of a price are named; of more, how many there are.
 const NAMED: usize = 4;

@@ -1,17 +1,17 @@
 //! What retry budgets, circuits and deadlines will do, in words.
 
-use weir::features::limits::config::{Fail, Mode};
-use weir::features::retry::config::{
-    Circuit, RefuseWith, Retries, RetryBudget, RetryScope, RetrySource, RetryUnit, Seconds, Thousandths,
-};
-use weir::config::{Config, Match};
+use weir::config::values::Match;
+use weir::config::values::{Fail, Mode};
+use weir::config::values::{Seconds, Thousandths};
+use weir::features::retry::config::{Circuit, RefuseWith, Retries, RetryBudget, RetryScope, RetrySource, RetryUnit};
 use weir::features::retry::retrier::Retrier;
+use weir::settings::Config;
 
 use super::limits::{millis, number};
 
 /// What becomes of retries, a sentence or some each; nothing where nobody looks.
 pub fn describe(config: &Config) -> Vec<String> {
-    let retrier = Retrier::new(config);
+    let retrier = Retrier::new(config.retries.as_ref(), &config.retry_budgets, &config.circuits);
     let Some(retries) = &retrier.retries else { return Vec::new() };
     let mut said = vec![told_by(retries)];
     said.extend(deadlines(retries));

@@ -1,8 +1,8 @@
 //! What kinds are told apart, and what accounts of runs there are, in words.
 
-use weir::settings::Config;
-use weir::features::kind::config::{self, KindMatch, KindRule};
+use weir::features::kind::config::{self as kind, KindMatch, KindRule};
 use weir::features::runs::config::Runs;
+use weir::settings::Config;
 
 use super::limits::number;
 
@@ -15,7 +15,7 @@ pub fn describe(config: &Config) -> Vec<String> {
             "Of these rules the first that fits counts; what fits none is told by its API, path and headers.".into(),
         );
     }
-    let own = kinds::own(rules);
+    let own = kind::own(rules);
     if !own.is_empty() {
         said.push(format!("Kinds of your own words: {}.", own.join(", ")));
     }

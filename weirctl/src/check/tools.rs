@@ -1,7 +1,7 @@
 //! What is told of tools, in words.
 
-use weir::settings::Config;
 use weir::features::tools::config::{ToolArguments, Tools};
+use weir::settings::Config;
 
 use super::limits::number;
 use super::runs::without_run;

@@ -4,33 +4,20 @@
 use std::fmt::Write;
 
 use serde_json::{Value, json};
-use weir::metrics::{Kind, METRICS};
+use weir::metrics::{Kind, Label, METRICS, Metric};
 
-/// The labels that all metrics may have, and those whose values come from the config: of objectives and of limits.
-const COMMON: [&str; 9] = ["model", "route", "tenant", "api", "slo", "limit", "key", "layer", "tool"];
-
-/// The labels of a metric that are not in its row: names in the config, keys of what it names, and those that it shares with
-/// no other.
-pub fn from_config(metric: &str) -> &'static [&'static str] {
-    match metric {
-        "weir_slo_total" => &["slo"],
-        "weir_limit_total" | "weir_limit_wait_ms" => &["limit"],
-        "weir_limit_remaining" => &["limit", "key"],
-        "weir_cost_nanodollars_total" => &["kind", "model", "tenant"],
-        "weir_attempts_total" => &["route", "layer"],
-        "weir_run_cost_nanodollars" | "weir_run_calls" | "weir_run_waste_nanodollars_total" => &["outcome"],
-        "weir_run_cost_by_kind_nanodollars_total" => &["outcome", "kind"],
-        "weir_tool_calls_total" | "weir_tool_ms" | "weir_tool_asked_total" => &["tool"],
-        _ => &[],
-    }
+/// A metric's labels, as its row has them.
+pub fn of(metric: &Metric) -> Vec<&'static str> {
+    let own = metric.own.map(|(label, _)| label);
+    metric.labels.iter().filter_map(|label| if *label == Label::Own { own } else { Some(label.name()) }).collect()
 }
 
 /// All of weir's label names, each once.
 pub fn labels() -> Vec<&'static str> {
-    let mut labels = COMMON.to_vec();
-    for (own, _) in METRICS.iter().filter_map(|metric| metric.own) {
-        if !labels.contains(&own) {
-            labels.push(own);
+    let mut labels = Vec::new();
+    for label in METRICS.iter().flat_map(of) {
+        if !labels.contains(&label) {
+            labels.push(label);
         }
     }
     labels

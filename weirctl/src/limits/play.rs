@@ -1,22 +1,22 @@
 //! A trace under a limit: the core's own limits and learned sizes, with events in the place of a proxy.
 
-use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 
 use anyhow::{Result, anyhow};
 use serde_json::json;
-use weir::settings::Config;
-use weir::features::limits::size::{Keys, Learned, Lesson};
+use weir::call::size::Size;
 use weir::features::limits::claim::Claims;
-use weir::features::limits::rule::{Caller, Size};
 use weir::features::limits::limiter::{Admit, Limiter, Question};
+use weir::features::limits::rule::Caller;
 use weir::record::Usage;
-use weir::shared::{Broken, Put, Store};
+use weir::settings::Config;
+use weir::signals::size::{Keys, Sample, SizeEstimator};
 use weir::units::Nanos;
 
 use super::Row;
 use super::trace::Trace;
+use crate::store::Memory;
 
 /// Where made-up time begins: not at zero, which is no time of a running clock.
 const START: u64 = 1_000_000_000;
@@ -70,26 +70,6 @@ enum Event {
     Comes(usize),
 }
 
-/// One process's shared data.
-#[derive(Debug, Default)]
-struct Memory(RefCell<HashMap<String, (Vec<u8>, u32)>>);
-
-impl Store for Memory {
-    fn get(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, Broken> {
-        Ok(self.0.borrow().get(key).cloned())
-    }
-
-    fn set(&self, key: &str, value: &[u8], cas: u32) -> Put {
-        let mut values = self.0.borrow_mut();
-        let there = values.get(key).map(|(_, there)| *there);
-        if there.is_some_and(|there| cas != 0 && there != cas) {
-            return Put::Lost;
-        }
-        values.insert(key.to_owned(), (value.to_owned(), there.unwrap_or(0).wrapping_add(1)));
-        Put::Done
-    }
-}
-
 /// A bucket of what calls really used, taken when they were let go: how far it is overdrawn is by how much the limit was exceeded.
 struct Ideal {
     per_minute: f64,
@@ -124,7 +104,8 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
     let rate = json!({"limit": limit.tokens_per_minute, "per": "minute"});
     let limits = json!([{"name": "trace", "rate": rate, "max_wait_ms": limit.max_wait_ms}]);
     let config = Config::parse(json!({"limits": limits}).to_string().as_bytes()).map_err(|e| anyhow!(e))?;
-    let (mut limiter, mut learned, store) = (Limiter::new(&config), Learned::default(), Memory::default());
+    let mut limiter = Limiter::new(&config.limits, &config.admission);
+    let (mut sizes_seen, store) = (SizeEstimator::default(), Memory::default());
     let keys = Keys::of(None, Some("trace"), None);
     let caller = Caller { model: Some("trace"), inference: true, ..Caller::default() };
 
@@ -143,13 +124,13 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
             Event::Ends(_) => {
                 let usage = Usage { input: Some(call.input), output: Some(call.output), ..Usage::default() };
                 limiter.settle(claims, &usage, true, &store, Nanos(now));
-                learned.learn(keys, Lesson { output: call.output, input: None });
+                sizes_seen.observe(keys, Sample { output: call.output, input: None });
                 continue;
             }
             Event::Comes(_) => {
                 *size = match reserve {
                     Reserve::Learned => {
-                        Size { input: call.input, output: learned.output(keys).min(max_tokens), ..Size::default() }
+                        Size { input: call.input, output: sizes_seen.output(keys).min(max_tokens), ..Size::default() }
                     }
                     Reserve::MaxTokens => Size { input: call.input, output: max_tokens, ..Size::default() },
                     Reserve::Nothing => Size::default(),

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use weir::record::Record;
 use weir::features::audit::chain::{Chain, Key};
+use weir::record::Record;
 use weirctl::audit::chains::{Findings, Logs};
 use weirctl::audit::keys::Keys;
 use weirctl::audit::sealed::Line;

@@ -7,8 +7,8 @@ use std::io::Read;
 use crate::support::{root, skipped};
 use flate2::read::GzDecoder;
 use serde_json::Value;
-use weir::features::plan::plans::Course;
 use weir::features::plan::align::Done;
+use weir::features::plan::plans::Course;
 use weir::features::plan::syntax::Plan;
 
 struct Trial {

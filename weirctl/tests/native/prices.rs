@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 
 use crate::support::{root, skipped};
 use serde_json::{Value, json};
-use weir::settings::Config;
 use weir::record::Record;
+use weir::settings::Config;
 use weirctl::prices::{File, Wanted};
 
 /// A price file as LiteLLM's is, of models that are nobody's.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use weir::features::audit::chain::{Chain, Key};
 use weir::record::{
     Attempt, Cost, Ended, Limited, PlanStep, Record, Retry, ServerTimes, Times, ToolCall, ToolRun, Upstream, Usage,
     UsageSource,
 };
-use weir::features::audit::chain::{Chain, Key};
 
 /// A record with every fact there is. Without `..`, so that a new field does not compile before it stands here.
 fn full() -> Record {

@@ -6,11 +6,11 @@ use std::io::Read;
 use crate::support::{root, skipped};
 use flate2::read::GzDecoder;
 use serde_json::Value;
-use weir::settings::Config;
 use weir::features::retry::fingerprint::Fingerprint;
-use weir::features::retry::seen::Seen;
 use weir::features::retry::retrier::{Held, Retrier};
-use weir::shared::{Change, Nowhere};
+use weir::features::retry::seen::Seen;
+use weir::settings::Config;
+use weir::shared::{Change, NullStore};
 use weir::units::Nanos;
 
 /// The lines of a file beside the project; nothing, said loudly, where it is not.
@@ -123,9 +123,9 @@ fn what_the_page_shows_is_a_good_config() {
     let mut retrier = Retrier::new(&Config::parse(example.as_bytes()).unwrap());
     assert!(retrier.is_on() && retrier.budgets.len() == 1 && retrier.circuits.len() == 1);
     // Where nobody answers, nobody is remembered.
-    assert_eq!(retrier.salt(&Nowhere, Nanos(1)), None);
+    assert_eq!(retrier.salt(&NullStore, Nanos(1)), None);
     let mut seen: Option<Seen> = None;
-    retrier.with_seen(1, &mut Held::default(), &Nowhere, Nanos(1), &mut |entry| {
+    retrier.with_seen(1, &mut Held::default(), &NullStore, Nanos(1), &mut |entry| {
         seen = *entry;
         Change::Keep
     });

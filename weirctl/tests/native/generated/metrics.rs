@@ -1,6 +1,6 @@
 //! docs/metrics.md, from the table of metrics.
 
-use weir::metrics::{Kind, METRICS, Metric, Shared};
+use weir::metrics::{Kind, METRICS, Metric};
 use weirctl::envoy::stats;
 
 use crate::support::committed;
@@ -84,15 +84,7 @@ fn kind(metric: &Metric) -> &'static str {
 }
 
 fn labels(metric: &Metric) -> String {
-    let shared: &[&str] = match metric.shared {
-        Shared::All => &["model", "route", "tenant", "api"],
-        Shared::Api => &["api"],
-        Shared::None => &[],
-    };
-    let own = metric.own.map(|(label, _)| label);
-    let named = stats::from_config(metric.name).iter().copied();
-    let all: Vec<_> = shared.iter().copied().chain(named).chain(own).map(|label| format!("`{label}`")).collect();
-    all.join(" ")
+    stats::of(metric).iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" ")
 }
 
 /// Histograms by their bounds, so that equal ones stand once.
