@@ -5,8 +5,10 @@ use std::rc::Rc;
 use crate::counting;
 use weir::port::{Flow, Headers, Properties};
 use weir::settings::Config;
+use weir::shared::NullStore;
 use weir::stream::Stream;
 use weir::units::Nanos;
+use weir::worker::Worker;
 
 struct Nothing;
 
@@ -68,13 +70,14 @@ const STREAMS: &[(&str, &str, Event)] = &[
 #[test]
 fn no_piece_of_a_stream_allocates_once_the_stream_is_under_way() {
     for (path, content_type, event) in STREAMS {
-        let mut stream = Stream::new(Rc::new(Config::default()));
+        let mut worker = Worker::new(Config::default());
+        let mut stream = Stream::new(Rc::clone(&worker.config));
         let path = path.split(',').next().unwrap().as_bytes();
         let head: [(&[u8], &[u8]); 2] = [(b":method", b"POST"), (b":path", path)];
-        stream.request_head(Headers(&head), false, &Nothing, Nanos(0));
+        stream.request_head(Headers(&head), false, &mut worker, &Nothing, &NullStore, Nanos(0));
         stream.request_body(b"{\"model\":\"m\",\"stream\":true}", true, Nanos(0));
         let head: [(&[u8], &[u8]); 2] = [(b":status", b"200"), (b"content-type", content_type.as_bytes())];
-        stream.response_head(Headers(&head), false, Nanos(1));
+        stream.response_head(Headers(&head), false, &worker, Nanos(1));
         let events: Vec<String> = (0..1200).map(event).collect();
         let mut push = |events: &[String], cut: bool| {
             let before = counting::calls();

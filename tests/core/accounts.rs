@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use weir::call::kind::SLOTS;
 use weir::features::runs::account::{Account, Accounts, Call, SIZE};
 use weir::features::runs::config::Runs;
-use weir::report::RunClosed;
+use weir::metrics::Id;
 use weir::settings::Config;
 use weir::shared::{Broken, Events, Put, Store};
 use weir::units::{Nanos, Span};
 use weir::worker::Worker;
 
 use super::memory::Memory;
-use super::support::{self, Known, via_upstream};
+use super::support::{self, Known, counted, via_upstream};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -23,7 +23,9 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const IDLE: u64 = 60_000_000_000;
 
 fn accounts(config: &str) -> Accounts {
-    Accounts::new(&Config::parse(config.as_bytes()).unwrap()).expect("accounts")
+    let config = Config::parse(config.as_bytes()).unwrap();
+    let own = weir::features::kind::config::own(config.kinds.as_deref().unwrap_or_default());
+    Accounts::new(config.runs.as_ref().expect("accounts"), &own)
 }
 
 fn fresh() -> Accounts {
@@ -178,25 +180,22 @@ fn a_call_with_an_outcome_closes_its_run_if_it_was_answered_without_an_error() {
         headers.chain(outcome.map(|outcome| ("x-weir-outcome", outcome))).collect::<Vec<_>>()
     };
     for (what, headers, status, properties, closed) in [
-        ("answered", with(true, Some("resolved")), "200", via_upstream(), Some((0, 2, 0, 24))),
-        ("under another name", with(true, Some("done")), "200", via_upstream(), Some((1, 2, 0, 24))),
+        ("answered", with(true, Some("resolved")), "200", via_upstream(), Some((0, 2))),
+        ("under another name", with(true, Some("done")), "200", via_upstream(), Some((1, 2))),
         ("without an outcome", with(true, None), "200", via_upstream(), None),
         ("without a run", with(false, Some("resolved")), "200", via_upstream(), None),
         ("an empty outcome", with(true, Some("")), "200", via_upstream(), None),
         ("an error, after which it comes again", with(true, Some("resolved")), "500", via_upstream(), None),
         ("refused, after which it comes again", with(true, Some("resolved")), "429", refused_by("weir_limit"), None),
-        ("answered by Envoy", with(true, Some("resolved")), "204", refused_by("direct_response"), Some((0, 1, 1, 12))),
+        ("answered by Envoy", with(true, Some("resolved")), "204", refused_by("direct_response"), Some((0, 1))),
     ] {
         let (store, mut worker) = (Memory::default(), Worker::new(Config::parse(config.as_bytes()).unwrap()));
         let plain = support::Call { request_headers: with(true, None), config, ..support::Call::default() };
         plain.answered([ANSWER.as_bytes()]).play_in(&mut worker, &via_upstream(), &store);
         let last = support::Call { request_headers: headers, status, config, ..support::Call::default() };
-        let pieces = if closed == Some((0, 1, 1, 12)) { "" } else { ANSWER };
+        let pieces = if closed == Some((0, 1)) { "" } else { ANSWER };
         let (report, _) = last.answered([pieces.as_bytes()]).play_in(&mut worker, &properties, &store);
-        let seen = report.run.map(|RunClosed { outcome, account }| {
-            let Account { calls, refused, input, .. } = account;
-            (outcome, calls, refused, input)
-        });
+        let seen = counted(&report, Id::RunCalls).first().map(|(_, [outcome, ..], calls)| (*outcome, *calls));
         assert_eq!(seen, closed, "{what}");
     }
 }
@@ -207,7 +206,7 @@ fn without_the_section_nobody_asks_the_store_and_the_header_goes_on() {
     let call = support::Call { request_headers: vec![("x-weir-outcome", "resolved")], ..support::Call::default() };
     store.broken.store(true, std::sync::atomic::Ordering::Relaxed);
     let (report, _) = call.answered([ANSWER.as_bytes()]).play_in(&mut worker, &via_upstream(), &store);
-    assert_eq!((report.run, report.store), (None, Events::default()));
+    assert_eq!((counted(&report, Id::RunCalls), counted(&report, Id::Store)), (vec![], vec![]));
     assert_eq!(store.size().0, 0);
 }
 
@@ -403,8 +402,8 @@ fn what_the_page_shows_is_a_good_config() {
     let page = include_str!("../../docs/runs.md");
     let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
     let config = Config::parse(example.as_bytes()).unwrap();
-    assert!(Accounts::new(&config).is_some() && config.tells_kinds());
-    for kind in weir::features::kind::config::KNOWN {
+    assert!(config.runs.is_some() && config.tells_kinds());
+    for kind in weir::call::kind::KNOWN {
         assert!(page.contains(&format!("`{kind}`")), "{kind}");
     }
     assert!(page.contains(&format!("An account\ntakes {} bytes", SIZE + 8)), "{SIZE}");

@@ -137,7 +137,7 @@ fn of_several_prices_the_most_specific_one_counts() {
         (asked("ab"), Some(1)),
         (base, None),
     ] {
-        let price = cost::price_of(&list, &call).map(|price| price.per_call.unwrap().nanos() / 1_000_000_000);
+        let price = price::price_of(&list, &call).map(|price| price.per_call.unwrap().nanos() / 1_000_000_000);
         assert_eq!(price, wanted, "{call:?}");
     }
 }
@@ -159,7 +159,7 @@ fn each_kind_of_token_has_its_rate_and_each_rate_its_substitute() {
     };
     let kinds = |rates: Value| {
         let list = prices(json!([{"models": ["m"], "per_million": rates}])).unwrap();
-        let Cost { total, input, output, cache_read, cache_write, reasoning, .. } = cost::of(&list[0], &taken(&full));
+        let Cost { total, input, output, cache_read, cache_write, reasoning, .. } = price::of(&list[0], &taken(&full));
         assert_eq!(total, input + output + cache_read + cache_write + reasoning);
         // In thousandths of a dollar for a thousand tokens.
         [input, output, cache_read, cache_write, reasoning].map(|nanos| nanos / 1000)
@@ -190,7 +190,7 @@ fn the_most_specific_case_that_holds_and_has_a_rate_gives_it() {
         (201, Some("flex"), [11, 20]),
     ] {
         let used = usage(input, 7);
-        let cost = cost::of(&list[0], &Taken { tier, ..taken(&used) });
+        let cost = price::of(&list[0], &Taken { tier, ..taken(&used) });
         assert_eq!([cost.input, cost.output], [input * rates[0] * 1000, 7 * rates[1] * 1000], "{input} {tier:?}");
     }
 }
@@ -207,7 +207,7 @@ fn calls_and_seconds_are_paid_where_they_were_had() {
         (false, None, 0),
     ] {
         let cost =
-            cost::of(&list[0], &Taken { usage: &none, before: None, tier: None, answered, time: time.map(Span) });
+            price::of(&list[0], &Taken { usage: &none, before: None, tier: None, answered, time: time.map(Span) });
         assert_eq!(cost, Cost { total, ..Cost::default() });
     }
 }
@@ -225,7 +225,7 @@ proptest! {
             "input": input, "cache_read": cache_read, "output": output, "reasoning": reasoning
         }}])).unwrap();
         let used = Usage { cache_read: Some(read), reasoning: Some(reasoned), ..usage(fresh + read, plain + reasoned) };
-        let cost = cost::of(&list[0], &taken(&used));
+        let cost = price::of(&list[0], &taken(&used));
         let exact: Vec<u128> = counts.iter().zip(rates).map(|(n, rate)| u128::from(*n) * u128::from(rate)).collect();
         let total: u128 = exact.iter().sum();
         prop_assert_eq!(u128::from(cost.total), (total + 500_000) / 1_000_000);
@@ -249,7 +249,7 @@ proptest! {
         }}])).unwrap();
         let tokens = u128::from(input.unwrap_or(0)) + u128::from(output.unwrap_or(0));
         let total = u64::try_from(tokens * 1000).unwrap_or(u64::MAX);
-        prop_assert_eq!(cost::of(&list[0], &taken(&used)).total, total);
+        prop_assert_eq!(price::of(&list[0], &taken(&used)).total, total);
     }
 }
 

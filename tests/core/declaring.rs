@@ -9,7 +9,7 @@ use weir::units::Nanos;
 use weir::worker::Worker;
 
 use super::memory::Memory;
-use super::support::every_split;
+use super::support::{counted, every_split};
 use super::tools::{Exchange, frame, sse, worker};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
@@ -45,7 +45,7 @@ impl At {
     /// Whether this, and nothing else, is the run's plan.
     fn has(&mut self, plan: &str) -> bool {
         let (mut seen, mut events) = (Seen::default(), Events::default());
-        let plans = self.worker.plans.as_mut().unwrap();
+        let plans = self.worker.shared.plan.plans().unwrap();
         let now = Nanos(self.now + 15_000_000);
         plans.declare((None, "r"), Ok(plan), &mut seen, &mut events, &self.store, now);
         seen.declared.is_empty()
@@ -53,8 +53,8 @@ impl At {
 }
 
 fn declared(report: &Report) -> Vec<&'static str> {
-    let plans = report.counts.iter().filter(|(series, _)| series.id == weir::metrics::Id::Plans);
-    plans.map(|(series, _)| Declared::WORDS[usize::from(series.value)]).collect()
+    let plans = counted(report, weir::metrics::Id::Plans);
+    plans.iter().map(|(value, ..)| Declared::WORDS[usize::from(*value)]).collect()
 }
 
 const PLAN: &str = "search>fetch:billing.history>(rank,sum)>answer?";

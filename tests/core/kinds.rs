@@ -1,22 +1,31 @@
 //! What kind a call is: by the config's rules, by what it asks, or `other`.
 
-use weir::api;
 use weir::call::kind::Kind;
+use weir::call::subject::{Subject, Wants};
+use weir::config::identity::Identity;
 use weir::features::kind::kinds::Kinds;
 use weir::port::Headers;
 use weir::settings::Config;
 
-use super::support::{Call, pairs};
+use super::support::{Call, Known, pairs};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn kind(config: &str, route: Option<&str>, head: &[(&str, &str)]) -> Option<Kind> {
-    let kinds = Kinds::new(&Config::parse(config.as_bytes()).unwrap());
     let pairs = pairs(head);
     let head = Headers(&pairs);
-    let of = |name| head.get(name).unwrap_or_default();
-    kinds.of(head, api::asked(of(":method"), of(":path"), of(":authority")).api, route)
+    kinds(config).of(head, &subject(head, route))
+}
+
+fn kinds(config: &str) -> Kinds {
+    let config = Config::parse(config.as_bytes()).unwrap();
+    Kinds::new(config.kinds.as_deref(), config.tells_kinds())
+}
+
+fn subject(head: Headers<'_>, route: Option<&str>) -> Subject {
+    let subject = Subject::read(head, &Identity::default(), Wants::default(), &Known(Vec::new()));
+    Subject { route: route.map(str::to_owned), ..subject }
 }
 
 fn word(config: &str, head: &[(&str, &str)]) -> String {
@@ -110,16 +119,16 @@ fn the_first_rule_whose_every_key_fits_comes_before_what_is_known() {
 
 #[test]
 fn bytes_that_are_no_text_are_other_and_fit_no_rule() {
-    let kinds = Kinds::new(&Config::parse(br#"{"kinds":[{"match":{"path":"/x","host":"h"},"kind":"tool"}]}"#).unwrap());
+    let kinds = kinds(r#"{"kinds":[{"match":{"path":"/x","host":"h"},"kind":"tool"}]}"#);
     for name in [":path", ":authority", ":method"] {
         let mut pairs: Vec<(&[u8], &[u8])> = vec![(b":method", b"POST"), (b":path", b"/x"), (b":authority", b"h")];
-        assert_eq!(&*kinds.of(Headers(&pairs), api::Api::Other, None).unwrap().word, "tool");
+        assert_eq!(&*kinds.of(Headers(&pairs), &subject(Headers(&pairs), None)).unwrap().word, "tool");
         for (n, value) in &mut pairs {
             if *n == name.as_bytes() && name != ":method" {
                 *value = b"\xff\xfe/x";
             }
         }
-        let seen = kinds.of(Headers(&pairs), api::Api::Other, None).unwrap();
+        let seen = kinds.of(Headers(&pairs), &subject(Headers(&pairs), None)).unwrap();
         assert_eq!(&*seen.word, if name == ":method" { "tool" } else { "other" }, "{name}");
     }
 }
@@ -128,8 +137,8 @@ fn bytes_that_are_no_text_are_other_and_fit_no_rule() {
 fn every_kind_of_a_config_has_a_number_of_its_own() {
     let rules: Vec<String> = (0..8).map(|i| format!(r#"{{"match":{{"path":"/{i}"}},"kind":"own_{i}"}}"#)).collect();
     let config = format!(r#"{{"kinds":[{}]}}"#, rules.join(","));
-    let kinds = Kinds::new(&Config::parse(config.as_bytes()).unwrap());
-    assert_eq!(kinds.words().len(), weir::features::kind::config::SLOTS);
+    let kinds = kinds(&config);
+    assert_eq!(kinds.words().len(), weir::call::kind::SLOTS);
     for i in 0..8 {
         let path = format!("/{i}");
         let seen = kind(&config, None, &[(":method", "GET"), (":path", &path)]).unwrap();

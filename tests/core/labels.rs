@@ -48,7 +48,7 @@ fn a_hundred_thousand_made_up_models_add_no_value_beyond_the_cap() {
         let status = if i % 2 == 0 { "200" } else { "404" };
         let call = Call { request: format!(r#"{{"model":"made-up-{i}"}}"#), status, ..Call::default() };
         let (report, _) = call.play_on(&mut worker, &Known(vec![(&["upstream", "address"], b"a".to_vec())]));
-        sets.insert(report.labels);
+        sets.insert(report.counts.set);
     }
     assert_eq!(worker.labels.model.len(), 52, "50, other and none");
     assert_eq!(sets.len(), 51, "50 and other");
@@ -60,7 +60,7 @@ fn a_refused_name_takes_no_place() {
     let call = |model: &str, status| Call { request: format!(r#"{{"model":"{model}"}}"#), status, ..Call::default() };
     call("typo", "404").play_on(&mut worker, &via_upstream());
     let (report, _) = call("real", "200").play_on(&mut worker, &via_upstream());
-    assert_eq!(worker.labels.model.value(report.labels.model), "real");
+    assert_eq!(worker.labels.model.value(report.counts.set.model), "real");
     assert_eq!(worker.labels.model.len(), 3);
 }
 

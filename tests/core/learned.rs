@@ -1,7 +1,6 @@
 //! What is reserved for an answer is the mean of what such calls wrote.
 
-use weir::features::limits::size::Keys;
-use weir::signals::size::{PRIOR, Sample, SizeEstimator};
+use weir::signals::size::{Keys, PRIOR, Sample, SizeEstimator};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -22,9 +21,9 @@ fn keys<'a>(
 fn who_is_not_known_yet_is_taken_for_his_model_then_his_route_then_for_all() {
     let mut learned = SizeEstimator::default();
     assert_eq!(learned.output(keys("a", "m", "r")), PRIOR);
-    learned.learn(keys("a", "m", "r"), wrote(100));
-    learned.learn(keys("b", "m", "r"), wrote(300));
-    learned.learn(keys("b", "n", "s"), wrote(2000));
+    learned.observe(keys("a", "m", "r"), wrote(100));
+    learned.observe(keys("b", "m", "r"), wrote(300));
+    learned.observe(keys("b", "n", "s"), wrote(2000));
     for (who, tokens) in [
         (keys("a", "m", "r"), 100),
         (keys("b", "m", "r"), 300),
@@ -41,15 +40,15 @@ fn who_is_not_known_yet_is_taken_for_his_model_then_his_route_then_for_all() {
 fn the_first_calls_count_alike_and_later_it_follows_the_newest() {
     let (mut learned, who) = (SizeEstimator::default(), keys("a", "m", "r"));
     for (output, mean) in [(10, 10), (20, 15), (60, 30), (30, 30)] {
-        learned.learn(who, wrote(output));
+        learned.observe(who, wrote(output));
         assert_eq!(learned.output(who), mean);
     }
     for _ in 0..200 {
-        learned.learn(who, wrote(500));
+        learned.observe(who, wrote(500));
     }
     assert_eq!(learned.output(who), 500);
     for _ in 0..100 {
-        learned.learn(who, wrote(7));
+        learned.observe(who, wrote(7));
     }
     assert!((7..=9).contains(&learned.output(who)));
 }
@@ -63,7 +62,7 @@ fn over_many_calls_what_is_expected_is_what_is_written() {
         let output = if n % 10 == 7 { 4000 } else { 20 + n % 13 };
         expected += learned.output(who);
         written += output;
-        learned.learn(who, wrote(output));
+        learned.observe(who, wrote(output));
     }
     let off = expected.abs_diff(written) as f64 / written as f64;
     assert!(off < 0.01, "{expected} for {written}");
@@ -73,9 +72,9 @@ fn over_many_calls_what_is_expected_is_what_is_written() {
 fn of_any_number_of_callers_the_frequent_ones_are_remembered_in_fixed_memory() {
     let (mut learned, often) = (SizeEstimator::default(), keys("often", "m", "r"));
     for n in 0..50_000u64 {
-        learned.learn(often, wrote(77));
+        learned.observe(often, wrote(77));
         let (tenant, model, route) = (n.to_string(), format!("m{n}"), format!("r{n}"));
-        learned.learn(keys(&*tenant, &*model, &*route), wrote(3000));
+        learned.observe(keys(&*tenant, &*model, &*route), wrote(3000));
         if n > 50 {
             assert_eq!(learned.output(often), 77, "after {n}");
         }
@@ -85,18 +84,18 @@ fn of_any_number_of_callers_the_frequent_ones_are_remembered_in_fixed_memory() {
 #[test]
 fn numbers_out_of_all_bounds_leave_a_number_that_is_one() {
     let (mut learned, who) = (SizeEstimator::default(), keys(None, "m", None));
-    learned.learn(who, Sample { output: u64::MAX, input: Some((u64::MAX, 0)) });
+    learned.observe(who, Sample { output: u64::MAX, input: Some((u64::MAX, 0)) });
     assert!(learned.output(who) <= 1 << 32);
     assert_eq!(learned.input(who, 1000), None, "nothing was announced");
-    learned.learn(who, Sample { output: 0, input: Some((u64::MAX, 1)) });
+    learned.observe(who, Sample { output: 0, input: Some((u64::MAX, 1)) });
     assert!(learned.input(who, u64::MAX).is_some());
 }
 
 #[test]
 fn a_prompt_is_taken_for_as_dense_as_those_before() {
     let (mut learned, who) = (SizeEstimator::default(), keys(None, "m", None));
-    learned.learn(who, wrote(5));
+    learned.observe(who, wrote(5));
     assert_eq!(learned.input(who, 4000), None);
-    learned.learn(who, Sample { output: 5, input: Some((1000, 8000)) });
+    learned.observe(who, Sample { output: 5, input: Some((1000, 8000)) });
     assert_eq!((learned.input(who, 4000), learned.input(who, 0)), (Some(500), Some(0)));
 }

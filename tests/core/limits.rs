@@ -19,7 +19,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const SECOND: u64 = 1_000_000_000;
 
 fn limiter(config: &str) -> Limiter {
-    Limiter::new(&Config::parse(config.as_bytes()).unwrap())
+    {
+        let config = Config::parse(config.as_bytes()).unwrap();
+        Limiter::new(&config.limits, &config.admission)
+    }
 }
 
 fn by(tenant: &str) -> Caller<'_> {

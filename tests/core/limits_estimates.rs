@@ -17,7 +17,10 @@ const START: u64 = 1_000_000_000;
 const MS: u64 = 1_000_000;
 
 fn limiter(limit: &str) -> Limiter {
-    Limiter::new(&Config::parse(format!(r#"{{"limits":[{limit}]}}"#).as_bytes()).unwrap())
+    {
+        let config = Config::parse(format!(r#"{{"limits":[{limit}]}}"#).as_bytes()).unwrap();
+        Limiter::new(&config.limits, &config.admission)
+    }
 }
 
 /// PendingCalls for so many tokens, so many milliseconds after the start.

@@ -1,8 +1,10 @@
 //! What clients are told of limits.
 
+use weir::call::reply::retry_after;
 use weir::call::size::Size;
 use weir::features::limits::claim::Claims;
-use weir::features::limits::limiter::{Admit, Limiter, Question, headers};
+use weir::features::limits::headers;
+use weir::features::limits::limiter::{Admit, Limiter, Question};
 use weir::features::limits::rule::Caller;
 use weir::settings::Config;
 use weir::units::{Nanos, Span};
@@ -37,7 +39,10 @@ fn told(limiter: &Limiter, claims: &Claims) -> Vec<(String, String)> {
 }
 
 fn limiter(limits: &str) -> Limiter {
-    Limiter::new(&Config::parse(format!(r#"{{"limits":[{limits}]}}"#).as_bytes()).unwrap())
+    {
+        let config = Config::parse(format!(r#"{{"limits":[{limits}]}}"#).as_bytes()).unwrap();
+        Limiter::new(&config.limits, &config.admission)
+    }
 }
 
 #[test]
@@ -137,7 +142,7 @@ fn when_to_come_again_is_rounded_up_and_never_zero() {
         (90 * SECOND, "90", "90000"),
         (u64::MAX, "18446744074", "18446744073710"),
     ] {
-        let told = headers::retry(Span(nanos));
+        let told = retry_after(Span(nanos));
         assert_eq!(told, [("retry-after", seconds.to_owned()), ("retry-after-ms", ms.to_owned())], "{nanos}");
     }
 }

@@ -355,7 +355,8 @@ proptest! {
 const IDLE: u64 = 60_000_000_000;
 
 fn plans(more: &str) -> Plans {
-    Plans::new(&Config::parse(format!(r#"{{"plan":{{"idle_s":60{more}}}}}"#).as_bytes()).unwrap()).expect("plans")
+    let config = Config::parse(format!(r#"{{"plan":{{"idle_s":60{more}}}}}"#).as_bytes()).unwrap();
+    Plans::new(config.plan.as_ref().expect("plans"))
 }
 
 /// One worker at a store.

@@ -312,7 +312,8 @@ fn ask(caller: Caller<'_>, tokens: u64, chance: u64) -> Ask<'_> {
 }
 
 fn workers(config: &str, count: usize) -> Vec<Retrier> {
-    (0..count).map(|_| Retrier::new(&Config::parse(config.as_bytes()).unwrap())).collect()
+    let Config { retries, retry_budgets, circuits, .. } = Config::parse(config.as_bytes()).unwrap();
+    (0..count).map(|_| Retrier::new(retries.as_ref(), &retry_budgets, &circuits)).collect()
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use weir::features::trail;
 use weir::features::trail::trails::Shown;
 use weir::port::Headers;
 use weir::record::Record;
@@ -45,18 +46,16 @@ fn play(
     let request = [&[(":method", "POST"), (":path", path), (":authority", "tools"), (run, "r")], more].concat();
     let request = pairs(&request);
     let request = Headers(&request);
-    stream.request_head(request, true, &via_upstream(), ms(0));
-    assert!(stream.trail_head(request, worker, &store, ms(0)).is_none());
-    stream.kind_head(request, &worker.kinds, &via_upstream());
+    assert!(stream.request_head(request, true, worker, &via_upstream(), &store, ms(0)).reply.is_none());
     let head = [&[(":status", status)], head].concat();
-    stream.response_head(Headers(&pairs(&head)), false, ms(1));
+    stream.response_head(Headers(&pairs(&head)), false, worker, ms(1));
     let read = stream.wants_response_body();
     for piece in pieces {
         stream.response_body(piece, false, ms(2));
     }
     stream.response_body(&[], true, ms(3));
     let record = stream.done(worker, &via_upstream(), &store, ms(4)).record;
-    let trails = worker.trails.as_ref().unwrap();
+    let trail::Shared::On(_, trails) = &worker.shared.trail else { panic!("trails are kept") };
     let name = trails.name(None, "r");
     let run = trails.look(&name, Shown { token: name.token().as_bytes(), operator: b"" }, &store, ms(5));
     (run.map(|run| run.calls[0].sources.clone()).unwrap_or_default(), record, read)

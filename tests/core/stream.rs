@@ -13,7 +13,7 @@ use weir::shared::NullStore;
 use weir::stream::Stream;
 use weir::worker::Worker;
 
-use super::support::{Call, Known, every_split, ms, pairs, via_upstream};
+use super::support::{self, Call, Known, every_split, ms, pairs, via_upstream};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -21,7 +21,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const ANSWER: &str = "data: {\"id\":\"c\",\"model\":\"m-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":34,\"total_tokens\":46}}\n\ndata: [DONE]\n\n";
 
 fn counted(report: &Report, id: Id) -> Vec<(u8, u64)> {
-    report.counts.iter().filter(|(series, _)| series.id == id).map(|(series, n)| (series.value, *n)).collect()
+    support::counted(report, id).iter().map(|(value, _, n)| (*value, *n)).collect()
 }
 
 #[test]
@@ -108,7 +108,8 @@ fn objectives_count_calls_that_were_to_be_streamed_whether_they_fail_or_not() {
             ..Call::default()
         };
         let answer = if content_type == "application/json" { "{}" } else { ANSWER };
-        call.answered([answer.as_bytes()]).play().slos
+        let seen = support::counted(&call.answered([answer.as_bytes()]).play(), Id::Slo);
+        seen.iter().map(|(bad, [slo, ..], _)| (*slo, *bad == 0)).collect::<Vec<_>>()
     };
     assert_eq!(slos(r#"{"stream":true}"#, "200", "text/event-stream"), [(0, true)]);
     assert_eq!(slos(r#"{"stream":true}"#, "503", "application/json"), [(0, false)]);
@@ -204,16 +205,13 @@ fn statuses_without_a_body_and_answers_before_the_request_is_complete_are_fine()
         let record = Call { status, ..Call::default() }.record();
         assert_eq!(record.events, 0, "{status}");
     }
-    let mut stream = Stream::new(Rc::new(Config::default()));
-    stream.request_head(
-        Headers(&pairs(&[(":method", "POST"), (":path", "/v1/messages")])),
-        false,
-        &via_upstream(),
-        ms(0),
-    );
-    stream.response_head(Headers(&pairs(&[(":status", "413")])), true, ms(7));
+    let mut worker = Worker::new(Config::default());
+    let mut stream = Stream::new(Rc::clone(&worker.config));
+    let head = pairs(&[(":method", "POST"), (":path", "/v1/messages")]);
+    stream.request_head(Headers(&head), false, &mut worker, &via_upstream(), &NullStore, ms(0));
+    stream.response_head(Headers(&pairs(&[(":status", "413")])), true, &worker, ms(7));
     stream.request_body(b"late", true, ms(90));
-    let record = stream.done(&mut Worker::new(Config::default()), &via_upstream(), &NullStore, ms(100)).record;
+    let record = stream.done(&mut worker, &via_upstream(), &NullStore, ms(100)).record;
     assert_eq!((record.ended, record.time.headers_ms), (Ended::Error, Some(7.0)));
 }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use serde_json::Value;
+use weir::metrics::{Id, Numbers};
 use weir::port::{Flow, Headers, Properties};
 use weir::record::Record;
 use weir::report::Report;
@@ -71,6 +72,12 @@ pub fn pairs<'a>(headers: &'a [(&'a str, &'a str)]) -> Vec<(&'a [u8], &'a [u8])>
     headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect()
 }
 
+/// What a call added to a metric: the value of its own label, the numbers of its others, how much.
+pub fn counted(report: &Report, id: Id) -> Vec<(u8, Numbers, u64)> {
+    let of_id = report.counts.samples.iter().filter(|(sample, _)| sample.series.id == id);
+    of_id.map(|(sample, amount)| (sample.series.value, sample.at, *amount)).collect()
+}
+
 impl Call {
     /// The same call with this answer, in pieces a millisecond apart.
     pub fn answered<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
@@ -104,15 +111,12 @@ impl Call {
         let mut head = vec![(":method", "POST"), (":path", self.path), (":authority", "api.example.com")];
         head.extend(&self.request_headers);
         let pairs_of_head = pairs(&head);
-        stream.request_head(Headers(&pairs_of_head), false, properties, ms(0));
-        stream.kind_head(Headers(&pairs_of_head), &worker.kinds, properties);
-        stream.outcome_head(Headers(&pairs_of_head));
-        stream.price_head(Headers(&pairs_of_head), properties);
+        stream.request_head(Headers(&pairs_of_head), false, worker, properties, store, ms(0));
         stream.request_body(self.request.as_bytes(), true, ms(0));
         let mut head = vec![(":status", self.status)];
         head.extend(&self.response_headers);
         let first = self.pieces.first().map_or(1, |(at, _)| *at);
-        stream.response_head(Headers(&pairs(&head)), false, ms(first));
+        stream.response_head(Headers(&pairs(&head)), false, worker, ms(first));
         let mut client = Vec::new();
         let mut last = first;
         for (at, piece) in &self.pieces {

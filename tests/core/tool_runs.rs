@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use weir::features::tools::pending::{Asked, Call, PendingCalls, Who};
-use weir::report::{Matched, Report};
+use weir::metrics::Id;
+use weir::report::Report;
 use weir::settings::Config;
 use weir::units::Nanos;
 
 use super::memory::Memory;
-use super::support::{every_split, ms};
+use super::support::{counted, every_split, ms};
 use super::tools::{Exchange, hash_of, worker};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
@@ -121,6 +122,19 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// How many tools that ran were asked for, and how many that were asked for did not run.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Matched {
+    matched: u64,
+    unasked: u64,
+    never_run: u64,
+}
+
+fn matched(report: &Report) -> Matched {
+    let of = |value| counted(report, Id::ToolMatched).iter().filter(|(own, ..)| *own == value).map(|(.., n)| n).sum();
+    Matched { matched: of(0), unasked: of(1), never_run: of(2) }
+}
+
 #[test]
 fn mcp_calls_are_told_however_request_and_answer_are_cut() {
     for case in cases() {
@@ -197,8 +211,8 @@ fn only_what_answered_with_success_takes_a_place_among_the_labels() {
     let mut label = |name: &str, answer: &str| {
         let request = format!(r#"{{"id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#);
         let report = mcp(vec![request.as_bytes()], JSON, vec![answer.as_bytes()]).play(&mut worker, &Memory::default());
-        let count = report.tools.ran[0];
-        (worker.tools.label.value(count.tool).to_owned(), count.outcome)
+        let (outcome, [tool, ..], _) = counted(&report, Id::ToolCalls)[0];
+        (worker.shared.tools.label.value(tool).to_owned(), outcome)
     };
     let (ok, error) = (r#"{"id":1,"result":{}}"#, r#"{"id":1,"result":{"isError":true}}"#);
     for (name, answer, expected) in [
@@ -245,7 +259,7 @@ fn a_run_finds_who_asked_for_it_over_workers_and_only_in_its_own_run_and_tenant(
     let answer = asking("mcp__geo__weather", "call_a", r#"{ "city": "Paris é" }"#);
     let model = Exchange { head, answer: vec![answer.as_bytes()], ..Exchange::default() };
     let report = model.play(&mut worker(ON), &store);
-    assert_eq!(report.tools.matched, Matched::default());
+    assert_eq!(matched(&report), Matched::default());
 
     let ok = cases().remove(0).answer;
     let ran = |more: &[(&'static str, &'static str)], request: &str, answer: &str| {
@@ -254,7 +268,7 @@ fn a_run_finds_who_asked_for_it_over_workers_and_only_in_its_own_run_and_tenant(
         // Another worker.
         let report = exchange.play(&mut worker(ON), &store);
         let run = report.record.tool_runs[0].clone();
-        (run.asked_by, run.id, report.tools.matched)
+        (run.asked_by, run.id, matched(&report))
     };
     let unasked = (None, None, Matched { unasked: 1, ..Matched::default() });
     let by = (Some("call-1".to_owned()), Some("call_a".to_owned()));
@@ -291,7 +305,7 @@ fn the_models_id_for_a_call_finds_it_whatever_its_arguments_are() {
     };
     let report = exchange.play(&mut worker(ON), &store);
     assert_eq!(report.record.tool_runs[0].id.as_deref(), Some("toolu_2"));
-    assert_eq!(report.tools.matched, Matched { matched: 1, ..Matched::default() });
+    assert_eq!(matched(&report), Matched { matched: 1, ..Matched::default() });
 }
 
 #[test]
@@ -303,7 +317,7 @@ fn what_was_asked_for_and_has_not_run_in_time_is_counted_when_its_place_is_next_
         let answer = asking("weather", "a", "{}");
         let exchange =
             Exchange { head: head.clone(), answer: vec![answer.as_bytes()], at: ms(at), ..Exchange::default() };
-        seen.push(exchange.play(&mut worker(ON), &store).tools.matched.never_run);
+        seen.push(matched(&exchange.play(&mut worker(ON), &store)).never_run);
     }
     assert_eq!(seen, [0, 0, 1, 2]);
 }
@@ -316,7 +330,7 @@ fn a_store_that_does_not_answer_matches_nothing_and_breaks_nothing() {
     let exchange =
         Exchange { head: [MCP, &[("x-run", "r")]].concat(), ..mcp(vec![CALL.as_bytes()], JSON, vec![ok.as_bytes()]) };
     let report = exchange.play(&mut worker(ON), &store);
-    assert_eq!((report.record.tool_runs[0].outcome, report.tools.matched), ("ok", Matched::default()));
+    assert_eq!((report.record.tool_runs[0].outcome, matched(&report)), ("ok", Matched::default()));
     assert_eq!(report.record.tool_runs[0].hash, None);
 }
 

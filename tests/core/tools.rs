@@ -59,16 +59,13 @@ impl Exchange<'_> {
         head.extend(&self.head);
         let pairs_of = pairs(&head);
         let head = Headers(&pairs_of);
-        stream.request_head(head, false, &via_upstream(), after(0));
-        stream.kind_head(head, &worker.kinds, &via_upstream());
-        stream.tool_head(head, false, &mut worker.tools, store, after(0));
-        stream.plan_head(head, worker, &via_upstream(), store, after(0));
+        stream.request_head(head, false, worker, &via_upstream(), store, after(0));
         for piece in &self.request {
             stream.request_body(piece, false, after(0));
         }
         stream.request_body(&[], true, after(0));
         let head = [(":status", self.status), ("content-type", self.content_type)];
-        stream.response_head(Headers(&pairs(&head)), false, after(1));
+        stream.response_head(Headers(&pairs(&head)), false, worker, after(1));
         for (at, piece) in (2..).zip(&self.answer) {
             stream.response_body(piece, false, after(at));
         }

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir::features::trail::entry::MAX_BYTES;
+use weir::features::trail::page;
 use weir::features::trail::run::Run;
-use weir::features::trail::trails::{Name, Shown, Trails, json, page};
+use weir::features::trail::trails::{Name, Shown, Trails, json};
 use weir::record::{
     Cost, Ended, Limited, PlanStep, Record, Retry, Times, ToolCall, ToolRun, Upstream, Usage, UsageSource,
 };

@@ -12,9 +12,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use weir::settings::Config;
 use weir::features::cost::config::MAX_NAMES;
 use weir::features::cost::price::like;
+use weir::settings::Config;
 
 use crate::access_log;
 

@@ -7,8 +7,8 @@ use comfy_table::Table;
 use comfy_table::presets::ASCII_MARKDOWN;
 use serde_json::{Value, json};
 use weir::record::Record;
-use weir::settings::Config;
 use weir::report::Report;
+use weir::settings::Config;
 use weir::worker::Worker;
 
 use crate::base64;

@@ -80,7 +80,8 @@ impl Books {
     pub fn open(config: &Value, store: &Memory) -> Self {
         let parse = |config: &Value| Config::parse(config.to_string().as_bytes()).unwrap();
         let ledger = config["limits"].as_array().unwrap().iter().find(|limit| limit["name"] == "ledger").unwrap();
-        let mut only = Limiter::new(&parse(&json!({"limits": [ledger]})));
+        let only = parse(&json!({"limits": [ledger]}));
+        let mut only = Limiter::new(&only.limits, &only.admission);
         for tenant in ["t0", "t1", "t2"] {
             let mut claims = Claims::default();
             let caller = Caller { tenant: Some(tenant), inference: true, ..Caller::default() };
@@ -95,7 +96,7 @@ impl Books {
             only.settle(&mut claims, &usage, true, store, Nanos(START));
         }
         let config = parse(config);
-        let limiter = Limiter::new(&config);
+        let limiter = Limiter::new(&config.limits, &config.admission);
         Self { config, limiter, lines: Vec::new(), lost: 0, in_flight: HashMap::new() }
     }
 

@@ -149,8 +149,8 @@ impl Call {
     pub fn step(&mut self, worker: &mut Worker, store: &dyn Store, now: Nanos) -> Did {
         match self.phase {
             Phase::Head => {
-                self.head(worker, now);
-                if self.stream.holds_headers() {
+                self.head(worker, store, now);
+                if self.stream.holds_headers(worker) {
                     self.phase = Phase::Body;
                     return Did::Something;
                 }
@@ -173,7 +173,7 @@ impl Call {
         }
     }
 
-    fn head(&mut self, worker: &Worker, now: Nanos) {
+    fn head(&mut self, worker: &mut Worker, store: &dyn Store, now: Nanos) {
         let Plan { tenant, user, run, parent, depth, .. } = &self.plan;
         let (tenant, user, run) = (format!("t{tenant}"), format!("u{user}"), format!("r{run}"));
         let baggage = format!("weir.depth={depth},weir.parent=p{parent}");
@@ -190,8 +190,7 @@ impl Call {
             ("content-length", &length),
         ];
         let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        self.stream.request_head(Headers(&head), false, &Seen(false), now);
-        self.stream.limit_head(Headers(&head), &worker.limiter, &Seen(false));
+        self.stream.request_head(Headers(&head), false, worker, &Seen(false), store, now);
     }
 
     fn ask(&mut self, last: bool, worker: &mut Worker, store: &dyn Store, now: Nanos) -> Did {
@@ -238,7 +237,7 @@ impl Call {
             }
             let head = [(":status", status), ("content-type", "text/event-stream")];
             let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-            self.stream.response_head(Headers(&head), self.plan.end == End::Error, now);
+            self.stream.response_head(Headers(&head), self.plan.end == End::Error, worker, now);
             if self.plan.end == End::Error {
                 return over(self);
             }
@@ -270,7 +269,7 @@ impl Call {
     }
 
     pub fn renew(&mut self, worker: &Worker, store: &dyn Store, now: Nanos) {
-        self.stream.renew(&worker.limiter, store, now);
+        self.stream.renew(worker, store, now);
     }
 
     pub fn end(self, worker: &mut Worker, store: &dyn Store, now: Nanos) -> Record {

@@ -15,7 +15,10 @@ use crate::dice::Dice;
 use crate::memory::Memory;
 
 fn limiter(limits: &str) -> Limiter {
-    Limiter::new(&Config::parse(format!(r#"{{"limits":[{limits}]}}"#).as_bytes()).unwrap())
+    {
+        let config = Config::parse(format!(r#"{{"limits":[{limits}]}}"#).as_bytes()).unwrap();
+        Limiter::new(&config.limits, &config.admission)
+    }
 }
 
 fn question(tokens: u64) -> Question<'static> {

@@ -94,10 +94,8 @@ impl Request {
         let head = Headers(&head);
         let mut of = worker.borrow_mut();
         let mut stream = Stream::new(Rc::clone(&of.config));
-        stream.request_head(head, false, &AT_HEAD, now);
-        stream.retry_head(head, false, &mut of, &AT_HEAD, store, now);
-        stream.limit_head(head, &of.limiter, &AT_HEAD);
-        let holds = stream.holds_headers();
+        stream.request_head(head, false, &mut of, &AT_HEAD, store, now);
+        let holds = stream.holds_headers(&of);
         let mut gate = if holds { Gate::Open } else { stream.admit(&mut of, store, false, true, now) };
         // What is known later than the head goes on changes no header any more.
         let mut may = stream.envoy_may_retry();
@@ -116,7 +114,7 @@ impl Request {
                 let status = answer.shaped.status;
                 let stops = answer.headers.contains(&("x-should-retry", "false".to_owned()));
                 let text = status.to_string();
-                stream.response_head(Headers(&[(b":status", text.as_bytes())]), true, now);
+                stream.response_head(Headers(&[(b":status", text.as_bytes())]), true, &of, now);
                 stream.done(&mut of, &Known { attempts: 0, details: answer.details }, store, now);
                 Taken::Refused(status, stops)
             }
@@ -133,7 +131,7 @@ impl Call {
             details = "via_upstream";
             let text = status.to_string();
             let head: [(&[u8], &[u8]); 2] = [(b":status", text.as_bytes()), (b"content-type", b"application/json")];
-            self.stream.response_head(Headers(&head), false, now);
+            self.stream.response_head(Headers(&head), false, &self.worker.borrow(), now);
             self.stream.response_body(if status == 200 { GOOD } else { BAD }, true, now);
         }
         let mut worker = self.worker.borrow_mut();
