@@ -237,6 +237,9 @@ impl Stream {
             ok: status < 400,
             stream_asked: self.stream_asked(),
         };
+        if self.asked.by_body && self.request.embeds() {
+            self.asked.api = Api::Embeddings;
+        }
         let cap = self.config.read.max_event_bytes.bytes();
         let empty = end || matches!(status, 204 | 205 | 304);
         self.tool_answer_head(body_head, empty);
@@ -262,8 +265,11 @@ impl Stream {
             status,
             body,
             counts: RawUsage {
-                input: count("x-amzn-bedrock-input-token-count"),
-                output: count("x-amzn-bedrock-output-token-count"),
+                // Bedrock's; those of Hugging Face's servers.
+                input: count("x-amzn-bedrock-input-token-count")
+                    .or_else(|| count("x-prompt-tokens"))
+                    .or_else(|| count("x-compute-tokens")),
+                output: count("x-amzn-bedrock-output-token-count").or_else(|| count("x-generated-tokens")),
                 cache_read: count("x-amzn-bedrock-cache-read-input-token-count"),
                 cache_write: count("x-amzn-bedrock-cache-write-input-token-count"),
                 ..RawUsage::default()
@@ -383,7 +389,10 @@ impl Stream {
         let ran = self.tools_ran((ended, status), &mut worker.tools, properties, store, now);
         unread.add(ran.unread);
         let (sources, of_sources) = self.sourcing.finish();
-        unread.add(of_sources);
+        // What is inference too was read once more.
+        if self.asked.api == Api::Other {
+            unread.add(of_sources);
+        }
 
         server.merge(&facts.server);
         let asked = self.request.asked();
@@ -394,7 +403,9 @@ impl Stream {
         let reported = reported.filter(|_| success);
         let bytes = (asked.prompt_bytes, self.content_bytes);
         let complete = ended == Ended::Complete;
-        let usage = self.count(worker, reported, bytes, (success, complete), model.as_deref().unwrap_or_default());
+        // An error has no estimate, in a stream of status 200 neither: nothing says that it was billed.
+        let good = (success && !facts.failed, complete);
+        let usage = self.count(worker, reported, bytes, good, model.as_deref().unwrap_or_default());
         let (reached, waste) = (upstream.address.is_some(), self.waste(ended));
         let cost = self.cost(Some(&facts), &usage, (success, reached), waste, now);
         self.settle(worker, &usage, cost.map_or(0, |cost| cost.total), store, now);
@@ -487,7 +498,13 @@ impl Stream {
     /// The call's tokens as the provider says them.
     fn reported(&self, facts: &Facts, counts: RawUsage) -> Option<Usage> {
         let sum = dialects::of(self.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
-        usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
+        // These count reasoning beside their output; Perplexity's totals leave it out.
+        let beside = match self.asked.provider {
+            Some("perplexity") => true,
+            Some("x_ai") => facts.usage.total.is_none(),
+            _ => false,
+        };
+        usage::settle(sum, beside, facts.usage, facts.meter, counts).or_else(|| {
             // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
             let nothing = facts.usage_opened && self.ended && !facts.any;
             nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
@@ -525,14 +542,13 @@ impl Stream {
         if let Some(usage) = reported {
             // What a stream that broke off had reported by then may say how it began (Anthropic's does), not what came.
             let seen = estimator.output(model, content);
-            if !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
+            if success && !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
                 let total = usage.input.map(|input| input.saturating_add(seen));
                 return Usage { source: UsageSource::Estimated, output: Some(seen), total, ..usage };
             }
             return usage;
         }
-        let counts =
-            success && self.asked.api != Api::Other && self.config.usage.estimate && (prompt > 0 || content > 0);
+        let counts = success && self.asked.api.is_text() && self.config.usage.estimate && (prompt > 0 || content > 0);
         if !counts {
             return Usage::default();
         }

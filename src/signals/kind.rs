@@ -132,6 +132,7 @@ fn by_itself(head: Headers<'_>, path: &str, api: Api) -> Known {
     match api {
         Api::Other => {}
         Api::Embeddings => return Known::Embedding,
+        Api::Rerank => return Known::Rerank,
         _ => return Known::Model,
     }
     if is_mcp(head) {

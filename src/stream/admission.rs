@@ -248,7 +248,7 @@ impl Stream {
     fn output_to_expect(&self, learned: &Learned, keys: Keys, last: bool) -> u64 {
         let most = self.request.asked().max_tokens.unwrap_or(u64::MAX);
         match self.asked.api {
-            Api::Embeddings | Api::Other => 0,
+            api if !api.generates() => 0,
             // A worker that has seen no call yet does not guess before the body says how much it may be, unless another filter
             // is to ask now.
             _ if !last && !self.config.filter_state.tokens => learned.known_output(keys).unwrap_or(0).min(most),

@@ -72,7 +72,7 @@ impl Stream {
     /// The tokens of compactions, which no other count has.
     fn compacted(&self, facts: &Facts) -> Option<Usage> {
         let sum = dialects::of(self.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
-        usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
+        usage::settle(sum, false, facts.compacted, RawUsage::default(), RawUsage::default())
     }
 
     /// What the call cost, if it has a price. A call that the proxy answered by itself cost nothing.

@@ -169,7 +169,8 @@ impl Stream {
         let model = asked.model.as_deref().or(self.asked.model.as_deref());
         let model = model.or(facts.and_then(|facts| facts.model.as_deref())).unwrap_or_default();
         let bytes = (asked.prompt_bytes, self.content_bytes);
-        let usage = self.counted(estimator, reported, bytes, (success, ended == Ended::Complete), model);
+        let good = (success && facts.is_none_or(|facts| !facts.failed), ended == Ended::Complete);
+        let usage = self.counted(estimator, reported, bytes, good, model);
         let stream = body.is_some_and(|body| body.is_stream());
         let cost = self.cost(facts, &usage, (success, reached), None, now).map(|cost| cost.total);
         Some(Known { ended, usage, first_token: self.timing.first_token().filter(|_| stream), cost })
