@@ -35,6 +35,32 @@ pub enum Api {
     OllamaGenerate,
     /// `POST /ml/…/text/generation`.
     Watsonx,
+    /// `POST /api/v1/chat` of LM Studio.
+    LmStudioChat,
+    /// `POST …/images/generations` and `edits`.
+    Images,
+    /// `POST …/audio/transcriptions` and `translations`.
+    Transcriptions,
+    /// `POST …/audio/speech`.
+    Speech,
+    /// Reranking, of whatever provider.
+    Rerank,
+    /// `/endpoints/{name}/invocations` of SageMaker.
+    SageMaker,
+    /// `…/services/aigc/…-generation/generation` of DashScope.
+    DashScope,
+    /// `…/ai/run/{model}` of Cloudflare.
+    CloudflareRun,
+    /// `POST /generate` and `/generate_stream` of TGI and SGLang.
+    Generate,
+    /// `POST /completion` and `/infill` of llama.cpp.
+    LlamaCompletion,
+    /// `…/inference:complete` of Snowflake Cortex.
+    SnowflakeComplete,
+    /// `…/actions/chat` of Oracle.
+    OciChat,
+    /// `POST /v1/conversations` of Mistral, and what leads on from one.
+    MistralConversations,
     /// Embeddings, of whatever provider.
     Embeddings,
     /// No inference: never counted as tokens.
@@ -44,7 +70,7 @@ pub enum Api {
 
 impl Api {
     /// All of them.
-    pub const ALL: [Api; 17] = [
+    pub const ALL: [Api; 30] = [
         Api::OpenAiChat,
         Api::OpenAiCompletions,
         Api::OpenAiResponses,
@@ -60,14 +86,22 @@ impl Api {
         Api::OllamaChat,
         Api::OllamaGenerate,
         Api::Watsonx,
+        Api::LmStudioChat,
+        Api::Images,
+        Api::Transcriptions,
+        Api::Speech,
+        Api::Rerank,
+        Api::SageMaker,
+        Api::DashScope,
+        Api::CloudflareRun,
+        Api::Generate,
+        Api::LlamaCompletion,
+        Api::SnowflakeComplete,
+        Api::OciChat,
+        Api::MistralConversations,
         Api::Embeddings,
         Api::Other,
     ];
-
-    /// Whether an answer has generated content: what tokens are timed by.
-    pub fn generates(self) -> bool {
-        !matches!(self, Api::Other | Api::Embeddings)
-    }
 
     /// The name in records and labels.
     pub fn name(self) -> &'static str {
@@ -87,9 +121,34 @@ impl Api {
             Api::OllamaChat => "ollama.chat",
             Api::OllamaGenerate => "ollama.generate",
             Api::Watsonx => "watsonx.generation",
+            Api::LmStudioChat => "lmstudio.chat",
+            Api::Images => "images",
+            Api::Transcriptions => "audio.transcriptions",
+            Api::Speech => "audio.speech",
+            Api::Rerank => "rerank",
+            Api::SageMaker => "sagemaker.invoke",
+            Api::DashScope => "dashscope.generation",
+            Api::CloudflareRun => "cloudflare.run",
+            Api::Generate => "generate",
+            Api::LlamaCompletion => "llamacpp.completion",
+            Api::SnowflakeComplete => "snowflake.complete",
+            Api::OciChat => "oci.chat",
+            Api::MistralConversations => "mistral.conversations",
             Api::Embeddings => "embeddings",
             Api::Other => "other",
         }
+    }
+}
+
+impl Api {
+    /// Whether its tokens can be estimated from texts. Pictures, sound and rankings are not paid by them.
+    pub fn is_text(self) -> bool {
+        !matches!(self, Api::Other | Api::Images | Api::Transcriptions | Api::Speech | Api::Rerank)
+    }
+
+    /// Whether its answers bring tokens of their own: what is timed by them.
+    pub fn generates(self) -> bool {
+        !matches!(self, Api::Other | Api::Embeddings | Api::Rerank)
     }
 }
 
@@ -98,12 +157,14 @@ impl Api {
 pub struct Asked {
     /// The API.
     pub api: Api,
-    /// OpenTelemetry's `gen_ai.provider.name`, where the host or the API tells.
+    /// OpenTelemetry's `gen_ai.provider.name`, where the host tells.
     pub provider: Option<&'static str>,
     /// The model, where it stands in the path (Gemini, Bedrock, Azure).
     pub model: Option<String>,
     /// Whether the path itself asks for a stream.
     pub stream: bool,
+    /// Whether the request's body may say that it is embeddings (Databricks).
+    pub by_body: bool,
 }
 
 /// Longest model name that is kept, in bytes.
@@ -117,7 +178,7 @@ pub fn asked(method: &[u8], path: &[u8], host: &[u8]) -> Asked {
     let host = host.split_once(':').map_or(host.as_str(), |(name, _port)| name);
     let mut asked = if method == b"POST" { by_path(path.trim_end_matches('/'), host) } else { Asked::default() };
     if asked.api != Api::Other {
-        asked.provider = provider_of_host(host).or_else(|| provider_of_api(asked.api, path));
+        asked.provider = provider_of_host(host);
     }
     asked
 }
@@ -126,11 +187,13 @@ pub fn asked(method: &[u8], path: &[u8], host: &[u8]) -> Asked {
 #[inline(never)]
 fn by_path(path: &str, host: &str) -> Asked {
     let of = |api| Asked { api, ..Asked::default() };
-    // Gemini and Vertex put the verb behind the model: `models/{model}:{verb}`.
+    // Gemini and Vertex put the verb behind the model: `models/{model}:{verb}`. Cloud Code has no model in the path.
     if let Some((front, verb)) = path.rsplit_once(':')
-        && let Some((_, model)) = front.rsplit_once("/models/").or_else(|| front.rsplit_once("/tunedModels/"))
+        && let Some(model) = model_before(front)
     {
         let api = match verb {
+            // Where Claude's tokens are counted, and none is made.
+            "rawPredict" | "streamRawPredict" if model.starts_with("count-tokens") => None,
             "generateContent" | "streamGenerateContent" => Some(Api::GeminiGenerate),
             "embedContent" | "batchEmbedContents" | "embedText" => Some(Api::Embeddings),
             "predict" if model.contains("embedding") => Some(Api::Embeddings),
@@ -139,11 +202,15 @@ fn by_path(path: &str, host: &str) -> Asked {
             _ => None,
         };
         if let Some(api) = api {
-            return Asked { api, model: Some(plain(model)), stream: verb.starts_with("stream"), provider: None };
+            let model = Some(plain(model)).filter(|model| !model.is_empty());
+            return Asked { model, stream: verb.starts_with("stream"), ..of(api) };
         }
         if !verb.contains('/') && !verb.chars().all(|c| c.is_ascii_digit()) {
             return Asked::default();
         }
+    }
+    if let Some((_, model)) = path.split_once("/ai/run/") {
+        return Asked { model: Some(plain(model)), ..of(Api::CloudflareRun) };
     }
     // Bedrock: `/model/{id}/{verb}`; the id may be an ARN, percent-encoded or not.
     if let Some((_, rest)) = path.split_once("/model/")
@@ -156,7 +223,7 @@ fn by_path(path: &str, host: &str) -> Asked {
             "invoke-with-response-stream" => (Api::BedrockInvoke, true),
             _ => return Asked::default(),
         };
-        return Asked { api, model: Some(plain(model)), stream, provider: None };
+        return Asked { model: Some(plain(model)), stream, ..of(api) };
     }
     let mut parts = path.rsplit('/');
     let (last, before) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
@@ -166,37 +233,93 @@ fn by_path(path: &str, host: &str) -> Asked {
     };
     match (before, last) {
         ("chat", "completions") => Asked { model: deployment(), ..of(Api::OpenAiChat) },
-        // Portkey's prompts answer as chat completions do; Mistral's fill-in-the-middle too.
-        (_, "completions") if path.contains("/prompts/") || before == "fim" => of(Api::OpenAiChat),
+        // Portkey's prompts answer as chat completions do; Mistral's fill-in-the-middle and its agents too.
+        (_, "completions") if path.contains("/prompts/") || matches!(before, "fim" | "agents") => of(Api::OpenAiChat),
         (_, "completions") => Asked { model: deployment(), ..of(Api::OpenAiCompletions) },
-        // Databricks serves chat under the endpoint's name.
+        // Databricks serves chat under the endpoint's name, and embeddings, as a name may tell; else the request's body does.
         (endpoint, "invocations") if path.contains("/serving-endpoints/") => {
-            Asked { model: Some(plain(endpoint)), ..of(Api::OpenAiChat) }
+            let model = plain(endpoint);
+            let embeds = EMBEDDERS.iter().any(|part| model.contains(part));
+            let api = if embeds { Api::Embeddings } else { Api::OpenAiChat };
+            Asked { model: Some(model), by_body: !embeds, ..of(api) }
         }
         ("responses", "compact") => of(Api::OpenAiResponses),
-        (_, "responses") => of(Api::OpenAiResponses),
+        // Forms have responses too.
+        ("" | "openai" | "codex" | "serving-endpoints", "responses") => of(Api::OpenAiResponses),
+        (version, "responses") if is_version(version) => of(Api::OpenAiResponses),
         ("v1", "complete") if host.contains("anthropic") => of(Api::AnthropicComplete),
-        ("threads", "messages") => Asked::default(),
-        (_, "messages") if !path.contains("/threads/") && !path.contains("/batches/") => of(Api::AnthropicMessages),
+        // Everybody has messages: channels, threads, MCP's older transport.
+        ("v1", "messages") => of(Api::AnthropicMessages),
         ("v2", "chat") => of(Api::CohereChatV2),
         ("v1", "chat") if host.contains("writer") => of(Api::OpenAiChat),
+        ("v1", "chat") if path.ends_with("/api/v1/chat") => of(Api::LmStudioChat),
         ("v1", "chat") => of(Api::CohereChatV1),
         ("v1", "generate") => of(Api::CohereGenerate),
+        // Everybody generates: only at the root it is TGI's or SGLang's.
+        ("", "generate") => of(Api::Generate),
+        ("", "generate_stream") => Asked { stream: true, ..of(Api::Generate) },
+        ("", "completion" | "infill") => of(Api::LlamaCompletion),
+        // Embeddings of TEI.
+        ("", "embed" | "embed_all" | "embed_sparse") => of(Api::Embeddings),
+        ("images", "generations" | "edits") => Asked { model: deployment(), ..of(Api::Images) },
+        ("audio", "transcriptions" | "translations") => Asked { model: deployment(), ..of(Api::Transcriptions) },
+        ("audio", "speech") => Asked { model: deployment(), ..of(Api::Speech) },
+        (_, "rerank") => of(Api::Rerank),
+        ("text-generation" | "multimodal-generation", "generation") if path.contains("/aigc/") => of(Api::DashScope),
+        ("text-embedding", "text-embedding") => of(Api::Embeddings),
+        ("text-rerank", "text-rerank") => of(Api::Rerank),
+        ("cortex", "inference:complete") => of(Api::SnowflakeComplete),
+        ("actions", "chat") => of(Api::OciChat),
+        ("actions", "embedText") => of(Api::Embeddings),
+        (endpoint, "invocations" | "invocations-response-stream") if host.starts_with("runtime.sagemaker") => {
+            Asked { model: Some(plain(endpoint)), stream: last.ends_with("stream"), ..of(Api::SageMaker) }
+        }
+        // OpenAI keeps conversations under the same name.
+        ("v1", "conversations") | ("conversations", _) | (_, "restart")
+            if host.ends_with("mistral.ai") && path.contains("/v1/conversations") =>
+        {
+            of(Api::MistralConversations)
+        }
         ("api", "chat") => of(Api::OllamaChat),
         ("api", "generate") => of(Api::OllamaGenerate),
         ("api", "embeddings" | "embed") => of(Api::Embeddings),
-        ("text", "generation" | "generation_stream" | "chat" | "chat_stream")
-        | ("generation", "text" | "text_stream")
+        ("text", "generation" | "generation_stream") | ("generation", "text" | "text_stream")
             if path.contains("/ml/") =>
         {
             of(Api::Watsonx)
         }
+        // watsonx's chat is OpenAI's.
+        ("text", "chat" | "chat_stream") if path.contains("/ml/") => {
+            Asked { stream: last == "chat_stream", ..of(Api::OpenAiChat) }
+        }
         (_, "embeddings") => Asked { model: deployment(), ..of(Api::Embeddings) },
         ("v1" | "v2", "embed") => of(Api::Embeddings),
-        (_, "interactions") => of(Api::GeminiInteractions),
+        (version, "interactions") if is_version(version) || path.contains("/locations/") => of(Api::GeminiInteractions),
         _ => Asked::default(),
     }
 }
+
+/// What stands before a verb of Google's, if that is a model: a published one, a tuned one, an endpoint's id; nothing of
+/// Cloud Code's.
+fn model_before(front: &str) -> Option<&str> {
+    let (rest, model) = front.rsplit_once('/')?;
+    let kind = rest.rsplit('/').next()?;
+    match kind {
+        "models" | "tunedModels" => Some(model),
+        "endpoints" if rest.contains("/locations/") => Some(model),
+        _ if model.starts_with("v1internal") => Some(""),
+        // A model's own name may have slashes in it.
+        _ => front.rsplit_once("/models/").map(|(_, model)| model),
+    }
+}
+
+/// `v1`, `v4`, `v1beta`, `v1beta1`.
+fn is_version(segment: &str) -> bool {
+    segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// What names of models that embed have in them, where Databricks serves them.
+const EMBEDDERS: &[&str] = &["embed", "-gte-", "-bge-", "-e5-"];
 
 /// A path segment without its percent signs, cut at [`MAX_MODEL`] bytes.
 fn plain(segment: &str) -> String {
@@ -233,7 +356,7 @@ const HOSTS: &[(&str, &str)] = &[
     ("anthropic.com", "anthropic"),
     ("aiplatform.googleapis.com", "gcp.vertex_ai"),
     ("generativelanguage.googleapis.com", "gcp.gemini"),
-    (".amazonaws.com", "aws.bedrock"),
+    ("cloudcode-pa.googleapis.com", "gcp.gen_ai"),
     ("api.aws", "aws.bedrock"),
     ("cohere.com", "cohere"),
     ("cohere.ai", "cohere"),
@@ -254,6 +377,10 @@ const HOSTS: &[(&str, &str)] = &[
     ("z.ai", "zai"),
     ("moonshot.ai", "moonshot_ai"),
     ("moonshot.cn", "moonshot_ai"),
+    ("dashscope.aliyuncs.com", "dashscope"),
+    ("dashscope-intl.aliyuncs.com", "dashscope"),
+    ("api.cloudflare.com", "cloudflare"),
+    (".oci.oraclecloud.com", "oci"),
     ("writer.com", "writer"),
     ("snowflakecomputing.com", "snowflake"),
     ("ollama.com", "ollama"),
@@ -263,25 +390,16 @@ const HOSTS: &[(&str, &str)] = &[
 ];
 
 fn provider_of_host(host: &str) -> Option<&'static str> {
+    // Not all that runs at AWS is Bedrock.
+    if host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") {
+        return host.starts_with("bedrock").then_some("aws.bedrock");
+    }
     let fits = |end: &str| {
         host.strip_suffix(end).is_some_and(|front| {
-            front.is_empty() || front.ends_with('.') || front.ends_with('-') || end.starts_with('.')
+            // Google puts the region before its name, and a hyphen.
+            let regional = end.ends_with("googleapis.com") && front.ends_with('-');
+            front.is_empty() || front.ends_with('.') || regional || end.starts_with('.')
         })
     };
     HOSTS.iter().find(|(end, _)| fits(end)).map(|(_, provider)| *provider)
-}
-
-/// Behind a gateway's own host name, an API that only one provider speaks still tells.
-fn provider_of_api(api: Api, path: &str) -> Option<&'static str> {
-    Some(match api {
-        Api::OpenAiChat | Api::OpenAiCompletions if path.contains("/openai/deployments/") => "azure.ai.openai",
-        Api::AnthropicMessages | Api::AnthropicComplete => "anthropic",
-        Api::GeminiGenerate if path.contains("/projects/") || path.contains("/publishers/") => "gcp.vertex_ai",
-        Api::GeminiGenerate | Api::GeminiInteractions => "gcp.gemini",
-        Api::BedrockConverse | Api::BedrockInvoke => "aws.bedrock",
-        Api::CohereChatV1 | Api::CohereChatV2 | Api::CohereGenerate => "cohere",
-        Api::OllamaChat | Api::OllamaGenerate => "ollama",
-        Api::Watsonx => "ibm.watsonx.ai",
-        _ => return None,
-    })
 }

@@ -605,7 +605,10 @@ impl Features {
         #[cfg(feature = "trail")]
         {
             let (sources, unread) = self.trail.ended();
-            parts.unread.add(unread);
+            // What is inference too was read once more.
+            if !call.known.subject.is_inference() {
+                parts.unread.add(unread);
+            }
             parts.sources = sources;
         }
         #[cfg(feature = "slo")]

@@ -332,6 +332,20 @@ pub struct Usage {
     /// As reported; else input and output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
+    /// As many of them as are billed, where the provider tells that apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub billed: Option<Billed>,
+}
+
+/// Tokens that are billed, where a provider counts them apart from those that its model read and wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Billed {
+    /// Of the input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// Of the output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
 }
 
 /// Where the token counts come from.

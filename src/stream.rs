@@ -270,6 +270,9 @@ impl Stream {
             ok: status < 400,
             stream_asked: self.stream_asked(),
         };
+        if self.subject.asked.by_body && self.request.embeds() {
+            self.subject.asked.api = Api::Embeddings;
+        }
         let empty = end || matches!(status, 204 | 205 | 304);
         let cap = self.config.read.max_event_bytes.bytes();
         let mut answer = Answer::new(head, (status, end), self.subject.asked.api, (body_head, empty), cap);

@@ -58,7 +58,7 @@ impl Key {
 /// yet is not defined.
 #[derive(Debug, Default)]
 pub struct Meter {
-    ids: HashMap<Key, Option<u32>, BuildHasherDefault<Mix>>,
+    ids: HashMap<Key, u32, BuildHasherDefault<Mix>>,
 }
 
 impl Meter {
@@ -71,9 +71,15 @@ impl Meter {
         meter
     }
 
-    /// The host's number of a sample's stat.
+    /// The host's number of a sample's stat. One that the host did not define is asked for again.
     pub fn id(&mut self, sample: Sample, names: &dyn Names) -> Option<u32> {
-        *self.ids.entry(Key::of(sample)).or_insert_with(|| define(sample, names))
+        let key = Key::of(sample);
+        let known = self.ids.get(&key).copied();
+        known.or_else(|| {
+            let id = define(sample, names)?;
+            self.ids.insert(key, id);
+            Some(id)
+        })
     }
 
     /// Adds to counters, records in histograms, sets gauges.

@@ -175,8 +175,11 @@ impl Told {
         let error = error.split(|b| *b == b':').next().unwrap_or_default();
         Self {
             counts: RawUsage {
-                input: count("x-amzn-bedrock-input-token-count"),
-                output: count("x-amzn-bedrock-output-token-count"),
+                // Bedrock's; those of Hugging Face's servers.
+                input: count("x-amzn-bedrock-input-token-count")
+                    .or_else(|| count("x-prompt-tokens"))
+                    .or_else(|| count("x-compute-tokens")),
+                output: count("x-amzn-bedrock-output-token-count").or_else(|| count("x-generated-tokens")),
                 cache_read: count("x-amzn-bedrock-cache-read-input-token-count"),
                 cache_write: count("x-amzn-bedrock-cache-write-input-token-count"),
                 ..RawUsage::default()

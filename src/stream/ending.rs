@@ -55,7 +55,8 @@ impl Stream {
         let model = self.known().model().or(seen.facts.model.as_deref()).map(str::to_owned);
         let reported = self.reported(seen.facts, seen.counts, seen.ended).filter(|_| success);
         let bytes = (self.request.asked().prompt_bytes, seen.content_bytes);
-        let good = (success, ended == Ended::Complete);
+        // An error has no estimate, in a stream of status 200 neither: nothing says that it was billed.
+        let good = (success && !seen.facts.failed, ended == Ended::Complete);
         let named = model.as_deref().unwrap_or_default();
         Ending {
             ended,
@@ -71,7 +72,13 @@ impl Stream {
     /// The call's tokens as the provider says them.
     fn reported(&self, facts: &Facts, counts: RawUsage, ended: bool) -> Option<Usage> {
         let sum = dialects::of(self.subject.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
-        usage::settle(sum, facts.usage, facts.meter, counts).or_else(|| {
+        // These count reasoning beside their output; Perplexity's totals leave it out.
+        let beside = match self.subject.asked.provider {
+            Some("perplexity") => true,
+            Some("x_ai") => facts.usage.total.is_none(),
+            _ => false,
+        };
+        usage::settle(sum, beside, facts.usage, facts.meter, counts).or_else(|| {
             // A report without a count, of an answer without content: nothing to count, and nothing to estimate.
             let nothing = facts.usage_opened && ended && !facts.any;
             nothing.then(|| Usage { source: UsageSource::Reported, ..Usage::default() })
@@ -90,14 +97,14 @@ impl Stream {
         if let Some(usage) = reported {
             // What a stream that broke off had reported by then may say how it began (Anthropic's does), not what came.
             let seen = estimator.output(model, content);
-            if !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
+            if success && !complete && self.config.usage.estimate && usage.output.unwrap_or(0) < seen {
                 let total = usage.input.map(|input| input.saturating_add(seen));
                 return Usage { source: UsageSource::Estimated, output: Some(seen), total, ..usage };
             }
             return usage;
         }
-        let counts =
-            success && self.subject.is_inference() && self.config.usage.estimate && (prompt > 0 || content > 0);
+        let (text, estimates) = (self.subject.asked.api.is_text(), self.config.usage.estimate);
+        let counts = success && text && estimates && (prompt > 0 || content > 0);
         if !counts {
             return Usage::default();
         }

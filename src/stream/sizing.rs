@@ -1,7 +1,6 @@
 //! How large a call will probably be: estimated before it is sent, and learned from when it is over.
 
 use super::Stream;
-use crate::api::Api;
 use crate::call::finished::Finished;
 use crate::call::size::Size;
 use crate::call::subject::Known;
@@ -68,7 +67,7 @@ impl Stream {
             .unwrap_or_else(|| estimator.input(known.model().unwrap_or_default(), bytes));
         let most = asked.max_tokens.unwrap_or(u64::MAX);
         let output = match self.subject.asked.api {
-            Api::Embeddings | Api::Other => 0,
+            api if !api.generates() => 0,
             // A worker that has seen no call yet does not guess before the body says how much it may be, unless another filter
             // is to ask now.
             _ if !last && !self.config.filter_state.tokens => sizes.known_output(keys).unwrap_or(0).min(most),

@@ -1,6 +1,8 @@
 //! One answer's body: from bytes as they came, through the content's coding and the framing, to facts.
 
 use crate::api::Api;
+use memchr::{memchr2, memmem};
+
 use crate::json::{Reader, Scalar, Visitor, next_line};
 use crate::wire::calls::Calls;
 use crate::wire::dialects::{Dialect, bedrock_chunk};
@@ -46,6 +48,14 @@ impl Unread {
         self.format += format;
     }
 
+    fn frame(&mut self, why: Unframed) {
+        match why {
+            Unframed::Oversize => self.oversize += 1,
+            Unframed::Crc => self.crc += 1,
+            Unframed::Frame => self.frame += 1,
+        }
+    }
+
     /// All of it.
     pub fn total(&self) -> u64 {
         let Self { oversize, json, crc, frame, encoding, format } = self;
@@ -70,6 +80,8 @@ pub struct BodyHead<'a> {
 #[derive(Debug)]
 pub struct Body {
     decoder: Option<Box<Decoder>>,
+    /// Frames around what is read, which are cut without regard to it (SageMaker).
+    frames: Option<Box<EventStream>>,
     inner: Inner,
 }
 
@@ -81,6 +93,8 @@ struct Inner {
     invoke: bool,
     /// Many providers speak this dialect, each a little else.
     loose: bool,
+    /// Its streams have no end of their own: usage is the last that comes.
+    endless: bool,
     facts: Facts,
     unread: Unread,
     cap: usize,
@@ -93,8 +107,8 @@ enum Framing {
     Sniff { stream_asked: bool },
     /// Server-sent events.
     Sse(Box<SseBody>),
-    /// JSON documents one behind the other: one, or a line each.
-    Documents { reader: Box<Reader<Field>>, lines: bool, lost: bool, array: bool },
+    /// JSON documents one behind the other: one, or a line each. `told` says that a stream of them was told of.
+    Documents { reader: Box<Reader<Field>>, lines: bool, lost: bool, array: bool, told: bool },
     /// AWS's binary frames.
     Frames { frames: Box<EventStream>, reader: Box<Reader<Field>>, scratch: Vec<u8> },
     /// Nothing that can be read.
@@ -114,10 +128,22 @@ impl Body {
                 None
             }
         };
+        // A transcript may come as nothing but its text.
+        let kind = head.content_type;
+        if api == Api::Transcriptions && kind.starts_with(b"text/") && !kind.starts_with(b"text/event-stream") {
+            framing = Framing::Ignored;
+        }
+        let mut frames = None;
+        if let (Api::SageMaker, Framing::Frames { .. }) = (api, &framing) {
+            frames = Some(Box::new(EventStream::new(cap)));
+            framing = Framing::Sniff { stream_asked: true };
+        }
         let invoke = api == Api::BedrockInvoke;
         let loose = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions);
-        let inner = Inner { framing, dialect, invoke, loose, facts: Facts::default(), unread, cap, head_ok: head.ok };
-        Self { decoder, inner }
+        let endless = api == Api::SnowflakeComplete;
+        let inner =
+            Inner { framing, dialect, invoke, loose, endless, facts: Facts::default(), unread, cap, head_ok: head.ok };
+        Self { decoder, frames, inner }
     }
 
     /// Tells the tool calls apart from here on.
@@ -152,11 +178,15 @@ impl Body {
 
     /// Reads a piece as it came from the wire, and says what it brought.
     pub fn push(&mut self, piece: &[u8]) -> Progress {
+        let (inner, frames) = (&mut self.inner, &mut self.frames);
+        let mut read = |inner: &mut Inner, piece: &[u8]| match frames {
+            None => inner.push(piece),
+            Some(frames) => frames.push(piece, &mut |frame| inner.payload(frame)),
+        };
         match &mut self.decoder {
-            None => self.inner.push(piece),
+            None => read(inner, piece),
             Some(decoder) => {
-                let inner = &mut self.inner;
-                if decoder.push(piece, &mut |decoded| inner.push(decoded)).is_err() && !inner.is_ignored() {
+                if decoder.push(piece, &mut |decoded| read(inner, decoded)).is_err() && !inner.is_ignored() {
                     inner.unread.encoding += 1;
                     inner.framing = Framing::Ignored;
                 }
@@ -188,22 +218,28 @@ impl Body {
 
     /// Whether the answer comes as a stream of events.
     pub fn is_stream(&self) -> bool {
-        match &self.inner.framing {
+        let by_itself = match &self.inner.framing {
             Framing::Sse(_) | Framing::Frames { .. } => true,
-            Framing::Documents { lines, array, .. } => *lines || *array,
+            // What was asked for is not what came: one document is no stream.
+            Framing::Documents { array, told, .. } => *array || *told || self.inner.facts.documents > 1,
             Framing::Sniff { .. } | Framing::Ignored => false,
-        }
+        };
+        by_itself || self.frames.is_some()
     }
 
     /// How the answer's events are kept apart; nothing for one that is no stream (or not yet known to be), and for one that is
     /// compressed, into which nothing can be put.
     pub fn events_apart(&self) -> Option<seams::Framing> {
         match &self.inner.framing {
-            _ if self.decoder.is_some() => None,
+            _ if self.decoder.is_some() || self.frames.is_some() => None,
             Framing::Sse(_) => Some(seams::Framing::Sse),
             Framing::Frames { .. } => Some(seams::Framing::Frames),
             Framing::Documents { array: true, .. } => Some(seams::Framing::Array),
-            Framing::Documents { lines: true, .. } => Some(seams::Framing::Lines),
+            Framing::Documents { lines: true, told, .. }
+                if *told || self.inner.dialect.lines || self.inner.facts.documents > 1 =>
+            {
+                Some(seams::Framing::Lines)
+            }
             Framing::Documents { .. } | Framing::Sniff { .. } | Framing::Ignored => None,
         }
     }
@@ -216,7 +252,14 @@ impl Body {
             Framing::Documents { lines: false, reader, lost, .. } => {
                 !lost && reader.is_fresh() && self.inner.facts.documents > 0
             }
+            // One document is its own end, where an API's streams are something else.
+            Framing::Documents { told: false, reader, lost: false, .. }
+                if !self.inner.dialect.lines && self.inner.facts.documents == 1 =>
+            {
+                reader.is_fresh()
+            }
             // Some who are like OpenAI stream without choices, and so without an end that could be missed.
+            _ if self.inner.endless && self.inner.facts.usage.total.is_some() => true,
             _ => self.inner.facts.ended || (self.inner.loose && !self.inner.facts.choices_seen && self.inner.facts.any),
         }
     }
@@ -233,6 +276,11 @@ fn framing(head: BodyHead<'_>, dialect: &Dialect, cap: usize) -> Framing {
     if is(b"text/event-stream") {
         return Framing::Sse(Box::new(SseBody::new(dialect, cap)));
     }
+    // Sound, pictures: there is nothing to read in them.
+    let media = [&b"audio/"[..], b"image/", b"video/"];
+    if media.iter().any(|of| kind.get(..of.len()).is_some_and(|front| front.eq_ignore_ascii_case(of))) {
+        return Framing::Ignored;
+    }
     if is(b"application/vnd.amazon.eventstream") {
         return frames(dialect, cap);
     }
@@ -241,7 +289,7 @@ fn framing(head: BodyHead<'_>, dialect: &Dialect, cap: usize) -> Framing {
         || is(b"application/jsonl")
         || is(b"application/x-jsonl")
     {
-        return documents(dialect.event, true, false);
+        return documents(dialect.event, true, false, true);
     }
     Framing::Sniff { stream_asked: head.stream_asked }
 }
@@ -251,26 +299,55 @@ fn frames(dialect: &Dialect, cap: usize) -> Framing {
     Framing::Frames { frames: Box::new(EventStream::new(cap)), reader, scratch: Vec::new() }
 }
 
-fn documents(tree: &'static Tree, lines: bool, array: bool) -> Framing {
-    Framing::Documents { reader: Box::new(Reader::new(tree)), lines, lost: false, array }
+fn documents(tree: &'static Tree, lines: bool, array: bool, told: bool) -> Framing {
+    Framing::Documents { reader: Box::new(Reader::new(tree)), lines, lost: false, array, told }
+}
+
+/// What begins with a JSON document although a stream was asked for, or events were told of.
+fn bare(dialect: &Dialect, array: bool) -> Framing {
+    let tree = if array || dialect.lines { dialect.event } else { dialect.whole };
+    documents(tree, !array, array, false)
+}
+
+/// What a line of server-sent events may begin with, and no JSON document.
+fn begins_event(byte: u8) -> bool {
+    matches!(byte, b'd' | b'e' | b'i' | b':' | b'r')
 }
 
 impl Inner {
+    /// What a frame carries of a body that is framed once more.
+    fn payload(&mut self, frame: Result<Frame<'_>, Unframed>) {
+        match frame {
+            Ok(frame) if frame.message_type == b"event" || frame.message_type.is_empty() => self.push(frame.payload),
+            Ok(frame) => {
+                self.facts.exception(frame.error());
+                self.facts.event_ended();
+            }
+            Err(why) => self.unread.frame(why),
+        }
+    }
+
     fn is_ignored(&self) -> bool {
         matches!(self.framing, Framing::Ignored)
     }
 
-    fn push(&mut self, piece: &[u8]) {
+    fn push(&mut self, mut piece: &[u8]) {
+        let first = piece.iter().copied().find(|b| !b" \t\r\n".contains(b));
+        // The body tells what it is, not its type and not what was asked for.
+        if let Framing::Sse(sse) = &self.framing
+            && sse.framing.is_fresh()
+            && let Some(bracket @ (b'{' | b'[')) = first
+        {
+            self.framing = bare(&self.dialect, bracket == b'[');
+        }
         if let Framing::Sniff { stream_asked } = self.framing {
-            let Some(first) = piece.iter().find(|b| !b" \t\r\n".contains(b)) else { return };
+            let Some(first) = first else { return };
             self.framing = match first {
                 // Ollama's and Cohere's streams are lines; Gemini's is an array. An error is a document in any case.
-                b'{' if stream_asked && self.head_ok => documents(self.dialect.event, true, false),
-                b'[' if stream_asked && self.head_ok => documents(self.dialect.event, false, true),
-                b'{' | b'[' | b'"' => documents(self.dialect.whole, false, false),
-                b'd' | b'e' | b'i' | b':' | b'r' | 0xEF => {
-                    Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap)))
-                }
+                b'{' | b'[' if stream_asked && self.head_ok => bare(&self.dialect, first == b'['),
+                b'{' | b'[' | b'"' => documents(self.dialect.whole, false, false, false),
+                0xEF => Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap))),
+                _ if begins_event(first) => Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap))),
                 0 => frames(&self.dialect, self.cap),
                 _ => {
                     self.unread.format += u64::from(self.head_ok);
@@ -278,21 +355,24 @@ impl Inner {
                 }
             };
         }
+        if let Framing::Documents { reader, lines, lost, .. } = &mut self.framing {
+            let sink = Sink { facts: &mut self.facts, unread: &mut self.unread };
+            let Some(events) = sink.documents(reader, piece, *lines, lost) else { return };
+            // Behind a document events begin.
+            self.framing = Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap)));
+            piece = events;
+        }
         match &mut self.framing {
             Framing::Sse(sse) => {
                 let SseBody { framing, reading } = &mut **sse;
                 let mut events = Reads { reading, facts: &mut self.facts, unread: &mut self.unread };
                 framing.push(piece, &mut events);
             }
-            Framing::Documents { reader, lines, lost, .. } => {
-                let sink = Sink { facts: &mut self.facts, unread: &mut self.unread };
-                sink.documents(reader, piece, *lines, lost);
-            }
             Framing::Frames { frames, reader, scratch } => {
                 let (facts, unread, invoke) = (&mut self.facts, &mut self.unread, self.invoke);
                 frames.push(piece, &mut |frame| Sink { facts, unread }.frame(frame, reader, scratch, invoke));
             }
-            Framing::Sniff { .. } | Framing::Ignored => {}
+            Framing::Documents { .. } | Framing::Sniff { .. } | Framing::Ignored => {}
         }
     }
 
@@ -326,12 +406,21 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Documents one behind the other. Where they are lines, a broken one is no reason to give up the ones after it.
-    fn documents(mut self, reader: &mut Reader<Field>, mut piece: &[u8], lines: bool, lost: &mut bool) {
+    /// Documents one behind the other. Where they are lines, a broken one is no reason to give up the ones after it. Gives
+    /// what is no document any more, if events begin there.
+    fn documents<'p>(
+        mut self,
+        reader: &mut Reader<Field>,
+        mut piece: &'p [u8],
+        lines: bool,
+        lost: &mut bool,
+    ) -> Option<&'p [u8]> {
         while !piece.is_empty() {
             let end = if lines { next_line(piece) } else { None };
             let (line, rest) = piece.split_at_checked(end.unwrap_or(piece.len())).unwrap_or((piece, &[]));
-            self.line(reader, line, lost);
+            if let Some(left) = self.line(reader, line, lost) {
+                return piece.get(line.len() - left..);
+            }
             // A line may end within a document, if that is written over several, but not within a text.
             if end.is_some() && !*lost && reader.is_in_string() {
                 self.broken(lost);
@@ -342,10 +431,18 @@ impl Sink<'_> {
             }
             piece = rest;
         }
+        None
     }
 
-    fn line(&mut self, reader: &mut Reader<Field>, mut piece: &[u8], lost: &mut bool) {
+    /// Gives how much of the line is left where events begin in it.
+    fn line(&mut self, reader: &mut Reader<Field>, mut piece: &[u8], lost: &mut bool) -> Option<usize> {
         while !piece.is_empty() && !*lost {
+            if reader.is_fresh() && self.facts.documents > 0 {
+                piece = piece.trim_ascii_start();
+                if piece.first().is_some_and(|b| begins_event(*b)) {
+                    return Some(piece.len());
+                }
+            }
             match reader.feed(piece, &mut *self.facts) {
                 Ok(read) => {
                     piece = piece.get(read..).unwrap_or(&[]);
@@ -358,6 +455,7 @@ impl Sink<'_> {
                 Err(_) => self.broken(lost),
             }
         }
+        None
     }
 
     fn broken(&mut self, lost: &mut bool) {
@@ -375,13 +473,10 @@ impl Sink<'_> {
     ) {
         let frame = match frame {
             Ok(frame) => frame,
-            Err(Unframed::Oversize) => return self.unread.oversize += 1,
-            Err(Unframed::Crc) => return self.unread.crc += 1,
-            Err(Unframed::Frame) => return self.unread.frame += 1,
+            Err(why) => return self.unread.frame(why),
         };
         if frame.message_type != b"event" && !frame.message_type.is_empty() {
-            let name = if frame.exception_type.is_empty() { frame.error_code } else { frame.exception_type };
-            self.facts.exception(name);
+            self.facts.exception(frame.error());
             self.facts.event_ended();
             return;
         }
@@ -403,13 +498,56 @@ struct SseBody {
 #[derive(Debug)]
 struct Reading {
     reader: Reader<Field>,
+    /// How a whole answer looks, where that is something else than an event.
+    whole: Option<&'static Tree>,
     shape: Shape,
     spans: Vec<Span>,
+    passing: Passing,
 }
+
+/// An event too large to be put together, which is read as it passes.
+#[derive(Debug, Default)]
+struct Passing {
+    line: Line,
+    /// A document of it was read whole.
+    read: bool,
+    /// What comes of the line at hand makes no sense.
+    lost: bool,
+    /// Some line made none.
+    broken: bool,
+}
+
+/// Where in a line of such an event.
+#[derive(Clone, Copy, Debug)]
+enum Line {
+    /// In its name, of which so many bytes are those of `data:`.
+    Name(usize),
+    /// Before its value.
+    Space,
+    /// In its value, of which so many bytes are those of `[DONE]`.
+    Done(usize),
+    Document,
+    Other,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::Name(0)
+    }
+}
+
+const DATA: &[u8] = b"data:";
+const DONE: &[u8] = b"[DONE]";
 
 impl SseBody {
     fn new(dialect: &Dialect, cap: usize) -> Self {
-        let reading = Reading { reader: Reader::new(dialect.event), shape: Shape::default(), spans: Vec::new() };
+        let reading = Reading {
+            reader: Reader::new(dialect.event),
+            whole: Some(dialect.whole).filter(|whole| !std::ptr::eq(*whole, dialect.event)),
+            shape: Shape::default(),
+            spans: Vec::new(),
+            passing: Passing::default(),
+        };
         Self { framing: Sse::new(cap), reading }
     }
 }
@@ -421,6 +559,78 @@ struct Reads<'a> {
     unread: &'a mut Unread,
 }
 
+impl Reads<'_> {
+    /// Reads the document that begins here, and gives how much of it there is; nothing if it is none, or not whole.
+    fn document(&mut self, event: &Event<'_>, data: &[u8]) -> Option<usize> {
+        let Reading { reader, whole, shape, spans, .. } = &mut *self.reading;
+        reader.reset();
+        spans.clear();
+        let from = event.data.len() - data.len();
+        let mut learner = Learner { facts: self.facts, spans, at: event.at.unwrap_or(0) + from };
+        let read = reader.feed(data, &mut learner).ok().filter(|_| reader.is_done() || reader.is_fresh());
+        // No piece of an answer, and nothing said: perhaps the whole of one.
+        if let Some(whole) = whole.filter(|_| read.is_some() && self.facts.says_nothing()) {
+            let _ = Reader::new(whole).feed(data, &mut *self.facts);
+        }
+        let content = self.facts.event_ended();
+        // Replicate and the like send plain text; it brings no facts, and only JSON that breaks is worth a count.
+        self.unread.json += u64::from(read.is_none() && matches!(data.first(), Some(b'{' | b'[')));
+        let alone = from == 0 && read.is_some_and(|read| data.get(read..).unwrap_or(&[]).trim_ascii().is_empty());
+        if alone && content.token && !content.facts && event.at.is_some() {
+            shape.learn(event.raw, spans, content.text);
+        }
+        read
+    }
+
+    /// A piece of a line of an event that is read as it passes.
+    fn passing(&mut self, mut piece: &[u8]) {
+        let Reading { reader, passing, .. } = &mut *self.reading;
+        while let Some((byte, rest)) = piece.split_first() {
+            passing.line = match passing.line {
+                Line::Name(0) if matches!(byte, b'{' | b'[') => Line::Document,
+                Line::Name(have) if DATA.get(have) == Some(byte) => {
+                    piece = rest;
+                    if have + 1 == DATA.len() { Line::Space } else { Line::Name(have + 1) }
+                }
+                Line::Name(_) => Line::Other,
+                Line::Space => {
+                    piece = if *byte == b' ' { rest } else { piece };
+                    if reader.is_fresh() { Line::Done(0) } else { Line::Document }
+                }
+                Line::Done(have) if DONE.get(have) == Some(byte) => {
+                    piece = rest;
+                    if have + 1 == DONE.len() {
+                        self.facts.ended = true;
+                        self.facts.event_ended();
+                        passing.read = true;
+                        Line::Other
+                    } else {
+                        Line::Done(have + 1)
+                    }
+                }
+                Line::Done(have) => {
+                    let _ = reader.feed(DONE.get(..have).unwrap_or(&[]), &mut *self.facts);
+                    Line::Document
+                }
+                Line::Document if passing.lost => Line::Other,
+                Line::Document => {
+                    match reader.feed(piece, &mut *self.facts) {
+                        Ok(read) => piece = piece.get(read..).unwrap_or(&[]),
+                        Err(_) => passing.lost = true,
+                    }
+                    if reader.is_done() {
+                        reader.reset();
+                        self.facts.event_ended();
+                        passing.read = true;
+                    }
+                    Line::Document
+                }
+                Line::Other => return,
+            };
+        }
+    }
+}
+
 impl Events for Reads<'_> {
     fn known(&mut self, rest: &[u8]) -> Option<usize> {
         let fit = self.reading.shape.fit(rest)?;
@@ -429,30 +639,61 @@ impl Events for Reads<'_> {
     }
 
     fn event(&mut self, event: Event<'_>) {
-        let data = event.data.trim_ascii();
-        if data == b"[DONE]" {
-            self.facts.ended = true;
-            self.facts.event_ended();
-            return;
+        let mut data = event.data;
+        loop {
+            if let Some(rest) = data.trim_ascii_start().strip_prefix(DONE) {
+                self.facts.ended = true;
+                self.facts.event_ended();
+                data = rest;
+            } else {
+                if !event.name.is_empty() {
+                    self.facts.event_type(event.name);
+                }
+                // Several documents, a line each: a broken one is no reason to give up the ones behind it.
+                let next = || Some(memmem::find(data, b"\n{").or(memmem::find(data, b"\n[DONE]"))? + 1);
+                let Some(read) = self.document(&event, data).or_else(next) else { return };
+                data = data.get(read..).unwrap_or(&[]);
+            }
+            data = data.trim_ascii_start();
+            if !matches!(data.first(), Some(b'{' | b'[')) {
+                return;
+            }
         }
-        if !event.name.is_empty() {
-            self.facts.event_type(event.name);
-        }
-        let Reading { reader, shape, spans } = &mut *self.reading;
-        reader.reset();
-        spans.clear();
-        let mut learner = Learner { facts: self.facts, spans, at: event.at.unwrap_or(0) };
-        let read = reader.feed(event.data, &mut learner).is_ok() && (reader.is_done() || reader.is_fresh());
-        let content = self.facts.event_ended();
-        // Replicate and the like send plain text; it brings no facts, and only JSON that breaks is worth a count.
-        self.unread.json += u64::from(!read && matches!(data.first(), Some(b'{' | b'[')));
-        if read && content.token && !content.facts && event.at.is_some() {
-            shape.learn(event.raw, spans, content.text);
+    }
+
+    /// Some send a document without its field, an error most of all.
+    fn blank(&mut self, raw: &[u8]) {
+        let data = raw.trim_ascii();
+        if data.starts_with(b"{") {
+            self.event(Event { raw, name: &[], data, at: None });
         }
     }
 
     fn oversize(&mut self) {
-        self.unread.oversize += 1;
+        self.reading.reader.reset();
+        self.reading.passing = Passing::default();
+    }
+
+    fn passed(&mut self, mut raw: &[u8]) {
+        while !raw.is_empty() {
+            let end = memchr2(b'\n', b'\r', raw);
+            self.passing(raw.get(..end.unwrap_or(raw.len())).unwrap_or(raw));
+            let Some(end) = end else { return };
+            self.reading.passing.line = Line::default();
+            if std::mem::take(&mut self.reading.passing.lost) {
+                self.reading.passing.broken = true;
+                self.reading.reader.reset();
+            }
+            raw = raw.get(end + 1..).unwrap_or(&[]);
+        }
+    }
+
+    fn passed_all(&mut self) {
+        let Reading { reader, passing, .. } = &mut *self.reading;
+        if !reader.is_fresh() || !passing.read || passing.broken {
+            self.unread.oversize += 1;
+            self.facts.event_ended();
+        }
     }
 }
 
@@ -483,6 +724,14 @@ impl Visitor<Field> for Learner<'_> {
         let content = match means {
             Field::Text | Field::Reasoning | Field::Args | Field::Delta | Field::PartText => true,
             Field::ToolArgs | Field::ArgsDelta => true,
+            Field::ReasoningAs(name) => {
+                // Said twice under two names, it is content once.
+                let again = !self.facts.reasons_as(name);
+                if let Some(span) = span.filter(|_| again) {
+                    self.note(Free::Text, span);
+                }
+                !again
+            }
             // It matters for tool calls alone, and events with pieces of those that are told apart never teach.
             Field::BlockIndex => {
                 if let Some(span) = span {

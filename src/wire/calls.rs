@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::wire::arguments::{Arguments, Reading, Wanted};
+use crate::wire::facts::MAX_NAME;
 
 /// Most calls that are kept of an answer: what providers allow.
 const MAX_CALLS: usize = 128;
@@ -181,9 +182,16 @@ impl Calls {
             None if part.name.is_none() && !part.item => self.known.len().checked_sub(1),
             None => None,
         };
-        // Some give all calls of an answer the same place; a name and another id say that it is another.
-        let other =
-            |known: &Known| part.name.is_some() && known.id.is_some() && part.id.is_some() && known.id != part.id;
+        // Some give all calls of an answer the same place; a name and another id say that it is another, and so does a name
+        // behind arguments where ids are missing.
+        let other = |known: &Known| {
+            let again = part.name.is_some() && !part.item && !known.arguments.is_empty();
+            match (&part.id, &known.id) {
+                (Some(id), Some(old)) => part.name.is_some() && id != old,
+                (None, None) => again,
+                _ => again && part.name.as_ref() != Some(&known.name),
+            }
+        };
         let known = at.and_then(|at| self.known.get_mut(at)).filter(|known| !other(known));
         let Some(known) = known else {
             if let Some(name) = part.name.filter(|_| part.client && self.known.len() < MAX_CALLS) {
@@ -192,6 +200,12 @@ impl Calls {
             }
             return;
         };
+        if let Some(more) = part.name.take().filter(|more| !part.item && *more != known.name) {
+            let room = MAX_NAME.saturating_sub(known.name.len());
+            if known.arguments.is_empty() && more.len() <= room {
+                known.name.push_str(&more);
+            }
+        }
         known.id = known.id.take().or(part.id.take());
         if part.arguments.is_empty() {
             return;

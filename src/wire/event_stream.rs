@@ -32,6 +32,13 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
+impl<'a> Frame<'a> {
+    /// The name of what went wrong, of a frame that is no event.
+    pub fn error(&self) -> &'a [u8] {
+        if self.exception_type.is_empty() { self.error_code } else { self.exception_type }
+    }
+}
+
 /// Why a frame was not read, one per frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {

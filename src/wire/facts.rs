@@ -1,5 +1,7 @@
 //! What is learned of one answer, whatever the provider: what becomes of a value found at a place that means something.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use crate::json::{Scalar, Visitor};
 use crate::record::ServerTimes;
 use crate::wire::calls::Calls;
@@ -64,7 +66,10 @@ pub struct Facts {
     pub documents: u64,
     /// What came since somebody last took it.
     pub progress: Progress,
-    tool_keys: Vec<(u32, u64)>,
+    /// The calls that have a place, in the order in which they came.
+    places: Vec<Place>,
+    /// It was served in another tier than it says beside.
+    faster: bool,
     /// Elements of the document at hand that ended as events of their own.
     elements: u64,
     event: Event,
@@ -85,7 +90,28 @@ struct Event {
     part: Part,
     line: Line,
     iteration: Option<RawUsage>,
-    usage_only: UsageOnly,
+    /// A usage report began in it.
+    reported: bool,
+    /// It is a piece of an answer, not all of one.
+    piece: bool,
+    /// Under which of its names the reasoning came.
+    reasons_as: Option<u8>,
+    /// The type and the code that stand at its top.
+    flat_type: Option<String>,
+    flat_code: Option<String>,
+}
+
+/// A call that has a place in the answer.
+#[derive(Debug)]
+struct Place {
+    choice: u32,
+    index: u64,
+    /// A hash of its id.
+    id: Option<u64>,
+    /// Some of its arguments came.
+    begun: bool,
+    /// Where its name stands among the tools.
+    at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +126,10 @@ struct Choice {
 struct Tool {
     name: Option<String>,
     index: Option<u64>,
+    /// A hash of its id.
+    id: Option<u64>,
+    /// Some of its arguments came.
+    args: bool,
     /// For items: whether the type is that of a call which the client runs.
     client: bool,
     /// The provider runs it.
@@ -120,14 +150,6 @@ struct Line {
     tokens: Option<u64>,
 }
 
-/// Whether an event is nothing but a usage report with an empty list of choices.
-#[derive(Debug, Default, Clone, Copy)]
-struct UsageOnly {
-    usage: bool,
-    choices: bool,
-    choice: bool,
-}
-
 /// The types of events that decide what a delta is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Kind {
@@ -144,31 +166,48 @@ enum Kind {
 fn kind_of(event_type: &[u8]) -> Kind {
     match event_type {
         b"response.output_text.delta" | b"response.refusal.delta" | b"response.audio.transcript.delta" => Kind::Text,
+        b"message.delta" | b"message.output.delta" | b"transcript.text.delta" => Kind::Text,
         b"response.reasoning_text.delta" | b"response.reasoning_summary_text.delta" | b"response.reasoning.delta" => {
             Kind::Reasoning
         }
+        b"reasoning.delta" => Kind::Reasoning,
         b"response.completed"
         | b"response.incomplete"
         | b"message_stop"
         | b"message-end"
         | b"stream-end"
+        | b"chat.end"
+        | b"conversation.response.done"
+        | b"image_generation.completed"
+        | b"image_edit.completed"
+        | b"transcript.text.done"
+        | b"speech.audio.done"
         | b"interaction.completed" => Kind::End,
-        b"response.failed" | b"error" => Kind::Failed,
+        b"response.failed" | b"error" | b"conversation.response.error" => Kind::Failed,
+        b"function.call.delta" => Kind::Args,
         _ if event_type.starts_with(b"response.") && event_type.ends_with(b".delta") => Kind::Args,
         _ => Kind::Plain,
     }
 }
 
+/// Codes that stand at the top of an answer in which nothing went wrong.
+fn is_fine(code: &str) -> bool {
+    ["0", "200", "ok", "success", "20000"].iter().any(|fine| code.eq_ignore_ascii_case(fine))
+}
+
 /// Item types that are calls for the client to run.
 fn is_client_call(item_type: &[u8]) -> bool {
-    matches!(item_type, b"tool_use" | b"function_call" | b"custom_tool_call")
+    matches!(item_type, b"tool_use" | b"function_call" | b"custom_tool_call" | b"function.call")
 }
 
 impl Facts {
     /// Ends an event or document: says what content it brought, and forgets what belonged to it alone.
     pub fn event_ended(&mut self) -> Content {
-        let event = std::mem::take(&mut self.event);
+        let mut event = std::mem::take(&mut self.event);
         let mut content = event.content;
+        if let Some(code) = event.flat_code.take() {
+            self.flat_failure(code, event.flat_type.take(), &mut content);
+        }
         if let Some(sources) = &mut self.sources {
             sources.document_ended();
         }
@@ -212,16 +251,34 @@ impl Facts {
         }
     }
 
-    /// Whether the event read last (not yet ended) is the extra chunk that OpenAI sends for `include_usage`: usage, and an
-    /// empty list of choices.
-    pub fn is_usage_only(&self) -> bool {
-        let UsageOnly { usage, choices, choice } = self.event.usage_only;
-        usage && choices && !choice
+    /// A code at the top of a document is an error where nothing else came.
+    fn flat_failure(&mut self, code: String, flat_type: Option<String>, content: &mut Content) {
+        if !is_fine(&code) && !content.token && !self.choices_seen && self.usage == RawUsage::default() {
+            self.failed = true;
+            content.facts = true;
+            self.error.get_or_insert(flat_type.unwrap_or(code));
+        }
     }
 
-    /// The event's name as the stream's framing tells it; what the document says comes later and wins.
+    /// Whether the event at hand is no piece of an answer, and has brought nothing that was said.
+    pub fn says_nothing(&self) -> bool {
+        !self.event.piece && !self.event.content.token
+    }
+
+    /// Whether reasoning under this name counts in the event at hand: the first name under which it came does.
+    pub fn reasons_as(&self, name: u8) -> bool {
+        self.event.reasons_as.is_none_or(|first| first == name)
+    }
+
+    /// The event's name as the stream's framing tells it; what the document says comes later and wins, but over an error.
     pub fn event_type(&mut self, name: &[u8]) {
-        self.event.kind = kind_of(name);
+        let kind = kind_of(name);
+        self.event.piece |= name != b"message";
+        if self.event.kind == Kind::Failed && kind == Kind::Plain {
+            self.error = Some(cut(String::from_utf8_lossy(name)));
+            return;
+        }
+        self.event.kind = kind;
         if name == b"error" {
             self.event.content.facts = true;
         }
@@ -260,21 +317,36 @@ impl Facts {
         }
     }
 
+    /// A call, or a piece of one. Some give all calls of an answer the same place: another id says that it is another call,
+    /// and so does another name behind arguments. Before them it is more of the name.
     fn tool_named(&mut self, tool: Tool) {
-        let Some(name) = tool.name else { return };
-        self.event.content.facts = true;
-        if let Some(index) = tool.index {
-            let choice = self.event.choice.index.unwrap_or(self.event.choice.position.into()) as u32;
-            if self.tool_keys.contains(&(choice, index)) {
+        let Tool { name, index, id, args, .. } = tool;
+        self.event.content.facts |= name.is_some();
+        let choice = self.event.choice.index.unwrap_or(self.event.choice.position.into()) as u32;
+        let known = self.places.iter_mut().rfind(|place| place.choice == choice && Some(place.index) == index);
+        if let Some(known) = known {
+            let old = self.tools.get_mut(known.at);
+            let more = name.as_deref().filter(|name| old.as_ref().is_some_and(|old| old.as_str() != *name));
+            let other = match (id, known.id) {
+                (Some(id), Some(old)) => id != old && name.is_some(),
+                (None, None) => known.begun && name.is_some(),
+                _ => known.begun && more.is_some(),
+            };
+            if !other {
+                if let Some((old, more)) = old.zip(more.filter(|_| !known.begun)) {
+                    let room = MAX_NAME.saturating_sub(old.len());
+                    old.push_str(cut(more.into()).get(..room.min(more.len())).unwrap_or(""));
+                }
+                known.id = known.id.or(id);
+                known.begun |= args;
                 return;
             }
-            if self.tool_keys.len() < MAX_TOOLS {
-                self.tool_keys.push((choice, index));
-            }
         }
-        if self.tools.len() < MAX_TOOLS {
-            self.tools.push(name);
+        let Some(name) = name.filter(|_| self.tools.len() < MAX_TOOLS) else { return };
+        if let Some(index) = index {
+            self.places.push(Place { choice, index, id, begun: args, at: self.tools.len() });
         }
+        self.tools.push(name);
     }
 
     fn first(slot: &mut Option<String>, value: &Scalar<'_>) {
@@ -286,7 +358,7 @@ impl Facts {
     fn usage_slot(&mut self, field: Field) -> Option<&mut Option<u64>> {
         let usage = self.event.iteration.as_mut().unwrap_or(&mut self.usage);
         Some(match field {
-            Field::Input | Field::InputNotZero => &mut usage.input,
+            Field::Input | Field::InputNotZero | Field::InputMore => &mut usage.input,
             Field::Output => &mut usage.output,
             Field::Total => &mut usage.total,
             Field::CacheRead => &mut usage.cache_read,
@@ -322,6 +394,14 @@ impl Facts {
     }
 }
 
+/// A code: a number, or a word.
+fn code(value: Scalar<'_>) -> Option<String> {
+    match value {
+        Scalar::Number(digits) => Some(String::from_utf8_lossy(digits).into_owned()),
+        _ => value.text().map(cut),
+    }
+}
+
 /// A name of at most [`MAX_NAME`] bytes.
 fn cut(text: std::borrow::Cow<'_, str>) -> String {
     let mut end = text.len().min(MAX_NAME);
@@ -337,12 +417,10 @@ impl Visitor<Field> for Facts {
             Field::Choices => {
                 self.choices_seen = true;
                 self.event.choice.position = 0;
-                self.event.usage_only.choices = true;
             }
             Field::Choice => {
                 let position = self.event.choice.position;
                 self.event.choice = Choice { open: true, position, ..Choice::default() };
-                self.event.usage_only.choice = true;
                 if let Some(said) = &mut self.said {
                     said.choice();
                 }
@@ -362,9 +440,10 @@ impl Visitor<Field> for Facts {
             Field::Usage => {
                 self.usage = RawUsage::default();
                 self.usage_opened = true;
+                self.event.reported = true;
                 self.event.content.facts = true;
-                self.event.usage_only.usage = true;
             }
+            Field::Piece => self.event.piece = true,
             Field::Iterations => self.compacted = RawUsage::default(),
             Field::Iteration => {
                 self.event.line = Line::default();
@@ -471,19 +550,38 @@ impl Visitor<Field> for Facts {
         match means {
             Field::Text if !value.is_empty() => self.event.content.add(true, value.len()),
             Field::Reasoning | Field::Args | Field::ToolArgs | Field::ArgsDelta if !value.is_empty() => {
+                self.event.tool.args |= means == Field::ToolArgs;
                 self.event.content.add(false, value.len());
+            }
+            Field::ReasoningAs(name) => {
+                if !value.is_empty() && self.reasons_as(name) {
+                    self.event.reasons_as = Some(name);
+                    self.event.content.add(false, value.len());
+                }
             }
             Field::Text | Field::Reasoning | Field::Args | Field::ToolArgs | Field::ItemArgs | Field::ArgsDelta => {}
             Field::Delta => self.event.delta = value.len(),
             Field::PartText => self.event.part.text = value.len(),
             Field::PartThought => self.event.part.thought = value == Scalar::Bool(true),
+            Field::PartType => {
+                self.event.part.thought =
+                    matches!(value, Scalar::Text(b"thinking" | b"reasoning" | b"reasoning_text", _));
+            }
 
             Field::Model => Self::first(&mut self.model, &value),
             Field::Id => Self::first(&mut self.id, &value),
             Field::Fingerprint => Self::first(&mut self.fingerprint, &value),
             Field::ServiceTier => {
-                if let Some(text) = value.text().filter(|text| self.service_tier.as_deref() != Some(text)) {
+                let text = value.text().filter(|text| !self.faster && self.service_tier.as_deref() != Some(text));
+                if let Some(text) = text {
                     self.service_tier = Some(cut(text));
+                }
+            }
+            // It has a price of its own, in whatever tier.
+            Field::Speed => {
+                if let Scalar::Text(b"fast", _) = value {
+                    self.faster = true;
+                    self.service_tier = Some("fast".to_owned());
                 }
             }
             // Vertex's modality is a number where the client asks for enums as such.
@@ -499,11 +597,32 @@ impl Visitor<Field> for Facts {
                     self.event_type(name);
                 }
             }
+            Field::FlatType => {
+                if let Scalar::Text(name, _) = value {
+                    self.event_type(name);
+                    self.event.flat_type = value.text().map(cut);
+                }
+            }
+            Field::FlatCode => self.event.flat_code = code(value).filter(|code| !code.is_empty()),
+            Field::ErrorStatus => {
+                if let Some(code) = code(value).filter(|code| !is_fine(code)) {
+                    self.failed = true;
+                    self.event.content.facts = true;
+                    self.error.get_or_insert(code);
+                }
+            }
+            Field::Success => {
+                if value == Scalar::Bool(false) {
+                    self.failed = true;
+                    self.event.content.facts = true;
+                }
+            }
 
             Field::ChoiceIndex => self.event.choice.index = value.count(),
             Field::Finish => {
                 let reason = match value {
-                    Scalar::Text(b"not_finished", _) => return,
+                    // watsonx, llama.cpp, DashScope: it goes on.
+                    Scalar::Text(b"not_finished" | b"none" | b"null", _) => return,
                     Scalar::Number(digits) => String::from_utf8_lossy(digits).into_owned(),
                     _ => match value.text() {
                         Some(text) => cut(text),
@@ -525,6 +644,11 @@ impl Visitor<Field> for Facts {
             }
 
             Field::ToolId => {
+                if let Scalar::Text(id @ [_, ..], _) = value {
+                    let mut hash = DefaultHasher::new();
+                    hash.write(id);
+                    self.event.tool.id = Some(hash.finish());
+                }
                 if let Some(calls) = &mut self.calls {
                     calls.id(value.text().map(cut));
                 }
@@ -565,15 +689,14 @@ impl Visitor<Field> for Facts {
                 self.failed = true;
                 self.event.content.facts = true;
                 if let Some(text) = value.text() {
-                    self.error = Some(cut(text));
+                    // AWS's are names in a namespace.
+                    let name = text.rsplit('#').next().unwrap_or_default();
+                    self.error = Some(cut(name.into()));
                 }
             }
             Field::ErrorCode => {
                 if self.error.is_none() {
-                    self.error = match value {
-                        Scalar::Number(digits) => Some(String::from_utf8_lossy(digits).into_owned()),
-                        _ => value.text().map(cut),
-                    };
+                    self.error = code(value);
                 }
             }
             Field::End => {
@@ -605,13 +728,22 @@ impl Visitor<Field> for Facts {
 
             usage => {
                 let Some(count) = value.count() else { return };
-                if usage == Field::InputNotZero && count == 0 {
-                    return;
-                }
+                let reported = self.event.reported;
                 if let Some(slot) = self.usage_slot(usage) {
-                    *slot = Some(count);
+                    let keeps = match usage {
+                        Field::InputNotZero => count == 0,
+                        // Under one of its names it may be zero.
+                        Field::CacheRead | Field::CacheWrite | Field::ReasoningTokens => {
+                            count == 0 && slot.is_some() && reported
+                        }
+                        _ => false,
+                    };
+                    if keeps {
+                        return;
+                    }
+                    let before = slot.filter(|_| usage == Field::InputMore).unwrap_or(0);
+                    *slot = Some(before.saturating_add(count));
                     self.event.content.facts = true;
-                    self.event.usage_only.usage = true;
                 }
             }
         }

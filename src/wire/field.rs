@@ -13,6 +13,8 @@ pub enum Field {
     Fingerprint,
     /// The tier in which the provider served the call.
     ServiceTier,
+    /// How fast it served it (Anthropic): `fast` is a tier of its own.
+    Speed,
     /// The event's own type, where the document says it.
     EventType,
     /// An element of a document that is an array of events.
@@ -33,6 +35,10 @@ pub enum Field {
     Text,
     /// Reasoning.
     Reasoning,
+    /// The same, where it may come under several names at once.
+    ReasoningAs(u8),
+    /// What only a piece of a streamed answer has.
+    Piece,
     /// Code for a tool that the provider runs, and other content that is no text.
     Args,
     /// A piece of something whose kind the event's type tells.
@@ -43,6 +49,8 @@ pub enum Field {
     PartText,
     /// Whether such a part is a thought.
     PartThought,
+    /// Its type, where that tells it.
+    PartType,
 
     /// A tool call.
     Tool,
@@ -107,6 +115,8 @@ pub enum Field {
     Input,
     /// Input tokens where a later zero does not count.
     InputNotZero,
+    /// Input tokens of one of several inputs: they add up.
+    InputMore,
     /// Output tokens.
     Output,
     /// All tokens.
@@ -145,6 +155,14 @@ pub enum Field {
     ErrorType,
     /// Its code, which tells where there is no type.
     ErrorCode,
+    /// A code at the top of a document: an error where there is nothing else.
+    FlatCode,
+    /// A type beside such a code; else an [`Field::EventType`].
+    FlatType,
+    /// A status that is zero where all went well.
+    ErrorStatus,
+    /// `false` where something went wrong.
+    Success,
     /// The end of the answer, whatever the value.
     End,
     /// `true` at the end of the answer.
@@ -184,8 +202,9 @@ pub enum Unit {
 impl Meaning for Field {
     fn wants_text(self) -> bool {
         use Field::{
-            Blocked, ErrorCode, ErrorType, EventType, Fingerprint, Finish, Guardrail, Id, ItemType, LineKind, Model,
-            RpcAskedAs, RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier, Source, ToolId, ToolName, ToolType,
+            Blocked, ErrorCode, ErrorStatus, ErrorType, EventType, Fingerprint, Finish, FlatCode, FlatType, Guardrail,
+            Id, ItemType, LineKind, Model, PartType, RpcAskedAs, RpcId, RpcMethod, RpcName, RpcResultType, ServiceTier,
+            Source, Speed, ToolId, ToolName, ToolType,
         };
         matches!(
             self,
@@ -210,6 +229,11 @@ impl Meaning for Field {
                 | ItemType
                 | ErrorType
                 | ErrorCode
+                | ErrorStatus
+                | FlatCode
+                | FlatType
+                | Speed
+                | PartType
         )
     }
 

@@ -89,7 +89,7 @@ pub fn json_rpc(why: &str) -> Shaped {
 /// The cut of a running stream, as its last event. It stands at a seam of the stream, and the stream ends behind it. Nothing
 /// for an API that has no streams; then, breaking the connection is the only way to tell.
 pub fn event(api: Api, seams: &Seams, refusal: &Refusal<'_>) -> Option<Vec<u8>> {
-    if matches!(api, Api::Other | Api::Embeddings) {
+    if !api.generates() {
         return None;
     }
     let tongue = tongue(api);
@@ -238,6 +238,13 @@ static COHERE_V1: Tongue = Tongue {
     ..tongue_of(r#"{"message":"~"}"#, "", [words("", ""), words("", ""), words("", "")])
 };
 
+/// A code and a message at the top.
+static FLAT: Tongue = tongue_of(
+    r#"{"code":"%","message":"~"}"#,
+    "error",
+    [words("", "rate_limit_exceeded"), words("", "service_unavailable"), words("", "forbidden")],
+);
+
 static OLLAMA: Tongue = tongue_of(r#"{"error":"~"}"#, "", [words("", ""), words("", ""), words("", "")]);
 
 static WATSONX: Tongue = tongue_of(
@@ -260,7 +267,10 @@ fn is_bedrock(api: Api) -> bool {
 fn tongue(api: Api) -> &'static Tongue {
     match api {
         // Whoever serves embeddings, their SDK tells errors by the status.
-        Api::OpenAiChat | Api::OpenAiCompletions | Api::Embeddings => &OPENAI,
+        Api::OpenAiChat | Api::OpenAiCompletions | Api::Embeddings | Api::LmStudioChat => &OPENAI,
+        Api::Images | Api::Transcriptions | Api::Speech | Api::Rerank | Api::SageMaker | Api::CloudflareRun => &OPENAI,
+        Api::Generate | Api::LlamaCompletion | Api::SnowflakeComplete | Api::MistralConversations => &OPENAI,
+        Api::DashScope | Api::OciChat => &FLAT,
         Api::OpenAiResponses => &RESPONSES,
         Api::AnthropicMessages | Api::AnthropicComplete => &ANTHROPIC,
         Api::GeminiGenerate => &GEMINI,

@@ -27,6 +27,8 @@ enum Field {
     OtherOption,
     ToolName,
     Prompt,
+    Messages,
+    Input,
     Call,
     Method,
     Called,
@@ -40,7 +42,8 @@ impl Meaning for Field {
 
 type Tree = Node<Field>;
 use Field::{
-    Call, Called, IncludeUsage, MaxTokens, Method, Model, OtherOption, Prompt, Stream, StreamOptions, ToolName,
+    Call, Called, IncludeUsage, Input, MaxTokens, Messages, Method, Model, OtherOption, Prompt, Stream, StreamOptions,
+    ToolName,
 };
 
 const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
@@ -75,6 +78,13 @@ static PROMPT: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PRO
 /// The same, where a tree begins to be prompt: one constant cannot read the other.
 const PROMPT_HERE: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
 
+/// The same, of which it matters whether it is there.
+macro_rules! prompt {
+    ($means:expr) => {
+        Tree { means: Some($means), ..PROMPT_HERE }
+    };
+}
+
 const FUNCTION: Tree = Tree { means: None, keys: &[("name", leaf!(ToolName))], item: None, rest: Some(&PROMPT) };
 
 /// One tool, whoever's: its description and schema are part of the prompt.
@@ -95,6 +105,14 @@ const TOOL: Tree = Tree {
 /// MCP: a JSON-RPC request, `tools/call` among others.
 const METHOD: Tree = leaf!(Method);
 const PARAMS: Tree = obj! { "name" => leaf!(Called) };
+
+/// Cloud Code puts a request of Gemini's into an envelope.
+const ENVELOPED: Tree = obj! {
+    "contents" => PROMPT_HERE,
+    "systemInstruction" => PROMPT_HERE,
+    "tools" => list!(TOOL),
+    "generationConfig" => obj! { "maxOutputTokens" => leaf!(MaxTokens) },
+};
 
 static REQUEST: Tree = Tree { item: Some(&obj!(Call; "method" => METHOD, "params" => PARAMS)), ..BODY };
 
@@ -117,18 +135,28 @@ const BODY: Tree = obj! {
     "generation_config" => obj! { "max_output_tokens" => leaf!(MaxTokens) },
     "inferenceConfig" => obj! { "maxTokens" => leaf!(MaxTokens), "max_new_tokens" => leaf!(MaxTokens) },
     "textGenerationConfig" => obj! { "maxTokenCount" => leaf!(MaxTokens) },
-    "parameters" => obj! { "max_new_tokens" => leaf!(MaxTokens) },
+    "parameters" => obj! { "max_new_tokens" => leaf!(MaxTokens), "max_tokens" => leaf!(MaxTokens) },
+    "sampling_params" => obj! { "max_new_tokens" => leaf!(MaxTokens) },
+    "n_predict" => leaf!(MaxTokens),
+    "servingMode" => obj! { "modelId" => leaf!(Model) },
+    "chatRequest" => obj! {
+        "messages" => PROMPT_HERE,
+        "message" => PROMPT_HERE,
+        "isStream" => leaf!(Stream),
+        "maxTokens" => leaf!(MaxTokens),
+    },
     "options" => obj! { "num_predict" => leaf!(MaxTokens) },
     "tools" => list!(TOOL),
     "toolConfig" => obj! { "tools" => list!(TOOL) },
     "functions" => list!(FUNCTION),
-    "messages" => PROMPT_HERE,
+    "messages" => prompt!(Messages),
     "contents" => PROMPT_HERE,
-    "input" => PROMPT_HERE,
+    "input" => prompt!(Input),
     "inputs" => PROMPT_HERE,
     "inputText" => PROMPT_HERE,
     "instructions" => PROMPT_HERE,
-    "prompt" => PROMPT_HERE,
+    "prompt" => prompt!(Messages),
+    "text" => PROMPT_HERE,
     "system" => PROMPT_HERE,
     "systemInstruction" => PROMPT_HERE,
     "system_instruction" => PROMPT_HERE,
@@ -140,6 +168,7 @@ const BODY: Tree = obj! {
     "content" => PROMPT_HERE,
     "requests" => list!(obj! { "content" => PROMPT_HERE, "model" => SKIP }),
     "instances" => PROMPT_HERE,
+    "request" => ENVELOPED,
     "method" => METHOD,
     "params" => PARAMS,
 };
@@ -219,6 +248,10 @@ struct Seen {
     options_at: usize,
     /// It has other members.
     others: bool,
+    /// There are messages or a prompt; there is an input, and it has parts.
+    messages: bool,
+    input: bool,
+    parts: bool,
     edits: Vec<Edit>,
 }
 
@@ -232,6 +265,12 @@ impl Request {
     /// What is known so far.
     pub fn asked(&self) -> &Asked {
         &self.seen.asked
+    }
+
+    /// Whether it has texts to embed, and nothing that a model would answer.
+    pub fn embeds(&self) -> bool {
+        let Seen { messages, input, parts, ref asked, .. } = self.seen;
+        input && !messages && !(parts && asked.prompt_bytes > 0)
     }
 
     /// Whether more of the body can tell anything.
@@ -310,6 +349,10 @@ impl Visitor<Field> for Seen {
                 self.options_at = at;
             }
             OtherOption => self.others = true,
+            Messages => self.messages = true,
+            Input => self.input = true,
+            // Of an input alone, or of one behind which nothing else came that has parts.
+            Prompt => self.parts |= self.input,
             _ => {}
         }
     }
@@ -334,7 +377,11 @@ impl Visitor<Field> for Seen {
 
     fn scalar(&mut self, means: Field, value: Scalar<'_>, span: Option<(usize, usize)>) {
         match means {
-            Prompt => self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len()),
+            Prompt | Messages | Input => {
+                self.input |= means == Input;
+                self.messages |= means == Messages;
+                self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len());
+            }
             Model => self.asked.model = value.text().map(std::borrow::Cow::into_owned),
             Method => self.asked.method = value.text().map(std::borrow::Cow::into_owned),
             Called => self.asked.called = value.text().map(std::borrow::Cow::into_owned),

@@ -53,7 +53,7 @@ static MESSAGE: Tree = Tree { means: Some(Message), keys: KEYS, item: Some(&ONE)
 
 /// How MCP speaks. There are no tokens to count.
 pub fn dialect() -> Dialect {
-    Dialect { event: &MESSAGE, whole: &MESSAGE, sum: Sum::Inclusive }
+    Dialect { event: &MESSAGE, whole: &MESSAGE, sum: Sum::Inclusive, lines: false }
 }
 
 /// How a call came out.

@@ -35,7 +35,7 @@ static MESSAGE: Tree = Tree { means: None, keys: KEYS, item: Some(&ONE), rest: N
 /// How answers are read for their sources.
 pub fn dialect(mcp: bool) -> Dialect {
     let tree = if mcp { &MESSAGE } else { &ANY };
-    Dialect { event: tree, whole: tree, sum: Sum::Inclusive }
+    Dialect { event: tree, whole: tree, sum: Sum::Inclusive, lines: false }
 }
 
 /// Adds a source to those that are known, unless it is, or there is no room.

@@ -2,7 +2,8 @@
 //!
 //! As the HTML standard has it: lines end in LF, CRLF or CR; a blank line ends an event; a line that begins with a colon is a
 //! comment; several `data` lines are one text; a byte order mark at the very start does not count. What is left at
-//! the end of the stream is read as an event too: providers do forget the last blank line.
+//! the end of the stream is read as an event too: providers do forget the last blank line. Beyond the standard, a field
+//! `error` (llama.cpp) is the data of an event of that name.
 
 use memchr::memchr2;
 
@@ -36,14 +37,14 @@ pub trait Events {
     fn blank(&mut self, raw: &[u8]) {
         let _ = raw;
     }
-    /// The LF of a CRLF whose CR ended the last event, which was told with an earlier piece.
-    fn late_lf(&mut self) {}
-    /// An event larger than the cap begins here; what is passed over comes in pieces.
+    /// An event larger than the cap begins here; it comes in pieces.
     fn oversize(&mut self);
-    /// A piece of an event that is passed over.
+    /// A piece of it.
     fn passed(&mut self, raw: &[u8]) {
         let _ = raw;
     }
+    /// It has ended.
+    fn passed_all(&mut self) {}
 }
 
 /// The framing of one stream. Keeps at most `cap` bytes.
@@ -83,9 +84,8 @@ impl Sse {
         if self.swallow_lf && !piece.is_empty() {
             self.swallow_lf = false;
             if let Some(rest) = piece.strip_prefix(b"\n") {
-                match self.carry.is_empty() && !self.skipping {
-                    true => events.late_lf(),
-                    false => self.keep(b"\n", events),
+                if !self.carry.is_empty() || self.skipping {
+                    self.keep(b"\n", events);
                 }
                 piece = rest;
             }
@@ -113,9 +113,14 @@ impl Sse {
 
     /// Ends the stream.
     pub fn finish(&mut self, events: &mut impl Events) {
-        if !self.carry.is_empty() && !self.skipping {
+        if !self.carry.is_empty() || self.skipping {
             self.ended(&[], events);
         }
+    }
+
+    /// Whether nothing has come yet.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh && self.carry.is_empty() && !self.skipping
     }
 
     /// Where the event at hand ends in this piece, behind its blank line.
@@ -165,6 +170,7 @@ impl Sse {
         }
         if std::mem::take(&mut self.skipping) {
             events.passed(last);
+            events.passed_all();
             return;
         }
         let mut carry = std::mem::take(&mut self.carry);
@@ -204,6 +210,8 @@ impl Sse {
                 data = Some((value, at + line.len() - value.len()));
             } else if let Some(value) = field(line, b"event") {
                 name = value;
+            } else if let Some(value) = field(line, b"error").filter(|_| data.is_none()) {
+                (name, data, lines) = (b"error", Some((value, at + line.len() - value.len())), 1);
             }
             at += end + 1;
         }

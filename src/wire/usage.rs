@@ -1,6 +1,6 @@
 //! From a provider's counts to the one meaning that the record gives them.
 
-use crate::record::{Usage, UsageSource};
+use crate::record::{Billed, Usage, UsageSource};
 use crate::wire::dialects::Sum;
 
 /// Token counts as the provider says them, before they get one meaning.
@@ -50,15 +50,19 @@ fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 }
 
 /// Counts as reported, in OpenTelemetry's meaning: input with what was read from and written to the cache, output with
-/// reasoning. `meter` and `headers` stand in, in this order, for what the answer itself leaves out.
-pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Option<Usage> {
+/// reasoning. `meter` and `headers` stand in, in this order, for what the answer itself leaves out. `beside` says that the
+/// provider is known to count reasoning beside its output.
+pub fn settle(sum: Sum, beside: bool, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Option<Usage> {
     let RawUsage { input, output, total, cache_read, cache_write, reasoning, tool_prompt, .. } = raw;
     let RawUsage { cache_write_1h, input_audio, cached_audio, output_audio, .. } = raw;
     let (input, output) = match sum {
-        Sum::Inclusive => (input, output),
+        Sum::Inclusive | Sum::Billed => (input, with_reasoning(beside, raw)),
+        Sum::InputOnly => (input.or(total.filter(|_| output.is_none())), output),
         Sum::CacheApart => (input.map(|i| plus(Some(i), plus(cache_read, cache_write)).unwrap_or(i)), output),
-        Sum::ThoughtsApart => (plus(input, tool_prompt), plus(output, reasoning)),
+        Sum::ThoughtsApart => (plus(input, tool_prompt), with_thoughts(raw)),
     };
+    let billed = Billed { input: meter.input, output: meter.output };
+    let billed = Some(billed).filter(|b| sum == Sum::Billed && *b != Billed::default());
     let input = input.or(meter.input).or(headers.input);
     let output = output.or(meter.output).or(headers.output);
     if [input, output, total, cache_read, cache_write, reasoning].iter().all(Option::is_none) {
@@ -77,5 +81,24 @@ pub fn settle(sum: Sum, raw: RawUsage, meter: RawUsage, headers: RawUsage) -> Op
         input_audio: input_audio.map(|all| all.saturating_sub(cached_audio.unwrap_or(0))),
         output_audio,
         total: total.or_else(both),
+        billed,
     })
+}
+
+/// Output with reasoning: most providers count it in. Where it is more than all output, or the total is larger by it, or the
+/// provider is known for it, it is not.
+fn with_reasoning(beside: bool, raw: RawUsage) -> Option<u64> {
+    let RawUsage { input, output, total, reasoning: Some(reasoning), .. } = raw else { return raw.output };
+    let counted = input.unwrap_or(0).saturating_add(output.unwrap_or(0));
+    let left = total.map(|total| total.saturating_sub(counted));
+    let apart = reasoning > output.unwrap_or(0) || left.is_some_and(|left| left >= reasoning) || beside;
+    if reasoning > 0 && apart { plus(output, Some(reasoning)) } else { output }
+}
+
+/// The same of Gemini, which counts it apart; some who are like it do not, as their total tells.
+fn with_thoughts(raw: RawUsage) -> Option<u64> {
+    let RawUsage { input, output, total, reasoning, tool_prompt, .. } = raw;
+    let counted = plus(plus(input, tool_prompt), output);
+    let within = reasoning > Some(0) && reasoning <= output && counted.is_some() && counted == total;
+    if within { output } else { plus(output, reasoning) }
 }

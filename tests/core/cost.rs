@@ -241,7 +241,7 @@ proptest! {
         let [input, output, cache_read, cache_write, cache_write_1h, reasoning, input_audio, output_audio] = counts;
         let used = Usage {
             source: UsageSource::Reported, input, output, cache_read, cache_write, cache_write_1h, reasoning, input_audio,
-            output_audio, total: None,
+            output_audio, total: None, billed: None,
         };
         let list = prices(json!([{"models": ["m"], "per_million": {
             "input": 1, "output": 1, "cache_read": 1, "cache_write": 1, "cache_write_1h": 1, "reasoning": 1, "audio_input": 1,
@@ -372,7 +372,7 @@ fn caches_that_stay_an_hour_and_sound_are_told_apart() {
     let (gemini, vertex) =
         (gemini("\"AUDIO\"", r#""serviceTier":"standard""#), gemini("4", r#""trafficType":"ON_DEMAND_PRIORITY""#));
     let video = gemini.replace("AUDIO", "VIDEO");
-    let interaction = r#"{"event_type":"interaction.completed","interaction":{"id":"i","model":"m","status":"completed","usage":{"total_input_tokens":11,"input_tokens_by_modality":[{"modality":"audio","tokens":9},{"modality":"text","tokens":2}],"total_output_tokens":5}}}"#;
+    let interaction = r#"data: {"event_type":"interaction.completed","interaction":{"id":"i","model":"m","status":"completed","usage":{"total_input_tokens":11,"input_tokens_by_modality":[{"modality":"audio","tokens":9},{"modality":"text","tokens":2}],"total_output_tokens":5}}}"#;
     let bedrock = |details: &str| {
         format!(
             r#"{{"output":{{"message":{{"content":[{{"text":"Hi"}}]}}}},"stopReason":"end_turn","serviceTier":{{"type":"flex"}},"usage":{{"cacheDetails":[{details}],"cacheWriteInputTokens":300,"inputTokens":10,"outputTokens":5}}}}"#

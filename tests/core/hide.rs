@@ -82,3 +82,85 @@ fn an_event_larger_than_the_cap_goes_on_as_it_comes() {
         assert_eq!(client, answer.as_bytes());
     }
 }
+
+#[test]
+fn nothing_but_the_injected_usage_goes_whatever_shares_its_event() {
+    const DELTA: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}";
+    const CHUNK: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"completion_tokens\":2}}";
+    for (name, answer, wanted) in [
+        ("the end", format!("{CHUNK}\ndata: [DONE]\n\n"), "data: [DONE]\n\n".to_owned()),
+        (
+            "a chunk before it, and the end",
+            format!("{DELTA}\n{CHUNK}\ndata: [DONE]\n\n"),
+            format!("{DELTA}\ndata: [DONE]\n\n"),
+        ),
+        (
+            "no event ever ends",
+            format!("{DELTA}\n{CHUNK}\n{DELTA}\ndata: [DONE]\n"),
+            format!("{DELTA}\n{DELTA}\ndata: [DONE]\n"),
+        ),
+        ("no line end either", format!("{DELTA}\n{CHUNK}"), format!("{DELTA}\n")),
+        ("a comment", format!(": ping\n{CHUNK}\n\n{AFTER}"), format!(": ping\n\n{AFTER}")),
+        ("its own name and id", format!("event: message\nid: 7\n{CHUNK}\n\n{AFTER}"), AFTER.to_owned()),
+        (
+            "a name that others share",
+            format!("event: message\n{CHUNK}\ndata: [DONE]\n\n"),
+            "event: message\ndata: [DONE]\n\n".to_owned(),
+        ),
+        (
+            "one document over several lines",
+            "data: {\"choices\":[],\ndata: \"usage\":{\"completion_tokens\":2}}\n\ndata: [DONE]\n\n".to_owned(),
+            AFTER.to_owned(),
+        ),
+        (
+            "another document over several lines",
+            "data: {\"choices\":\ndata: [{\"delta\":{}}]}\n\ndata: [DONE]\n\n".to_owned(),
+            "data: {\"choices\":\ndata: [{\"delta\":{}}]}\n\ndata: [DONE]\n\n".to_owned(),
+        ),
+        (
+            "an error in the chunk",
+            format!(
+                "data: {{\"choices\":[],\"usage\":{{\"completion_tokens\":2}},\"error\":{{\"code\":1}}}}\n\n{AFTER}"
+            ),
+            format!("data: {{\"choices\":[],\"error\":{{\"code\":1}}}}\n\n{AFTER}"),
+        ),
+        (
+            "times in front of it",
+            format!("data: {{ \"usage\" : {{\"a\":{{}}}} , \"choices\":[], \"timings\":{{\"ms\":2}}}}\n\n{AFTER}"),
+            format!("data: {{  \"choices\":[], \"timings\":{{\"ms\":2}}}}\n\n{AFTER}"),
+        ),
+        (
+            "members without a value",
+            format!("data: {{\"choices\":[],\"usage\":{{}},\"error\":null}}\n\n{AFTER}"),
+            AFTER.to_owned(),
+        ),
+        (
+            "text that is no JSON",
+            "data: usage\ndata: {\n\ndata: x\n\n".to_owned(),
+            "data: usage\ndata: {\n\ndata: x\n\n".to_owned(),
+        ),
+        (
+            "a document without its field",
+            "{\"choices\":[],\"usage\":{}}\n\n".to_owned(),
+            "{\"choices\":[],\"usage\":{}}\n\n".to_owned(),
+        ),
+    ] {
+        for end in ["\n", "\r\n", "\r"] {
+            let (answer, wanted) = (answer.replace('\n', end), wanted.replace('\n', end));
+            for pieces in every_split(answer.as_bytes()) {
+                let (client, _) = client_gets(r#"{"stream":true}"#, INJECT, answer.as_bytes(), &pieces);
+                assert_eq!(String::from_utf8(client).unwrap(), wanted, "{name} in {pieces:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_the_chunk_is_not_held_until_its_event_ends() {
+    let first = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n";
+    let mut filter = weir::wire::hide::HideUsage::new(1 << 20);
+    assert_eq!(filter.push(first.as_bytes(), false), first.as_bytes());
+    assert_eq!(filter.push(b": pi", false), b": pi");
+    assert_eq!(filter.push(b"ng\nda", false), b"ng\n");
+    assert_eq!(filter.push(b"ta: [DONE]\n", false), b"data: [DONE]\n");
+}

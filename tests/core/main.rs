@@ -6,6 +6,7 @@ mod config;
 mod cost;
 mod declaring;
 mod dialects;
+mod dialects_more;
 mod end;
 mod estimate;
 mod gaps;
@@ -26,6 +27,7 @@ mod lineage;
 #[path = "../support/memory.rs"]
 mod memory;
 mod plan;
+mod providers;
 mod refusal;
 mod request;
 mod retries;

@@ -95,7 +95,22 @@ fn what_is_forbidden_is_told_in_each_apis_own_words() {
     let refusal = Refusal { kind: Kind::Forbidden, limit: "", why: WHY, retry_after: None };
     for api in Api::ALL {
         let wanted = match api {
-            Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::Embeddings => {
+            Api::DashScope | Api::OciChat => json!({"code": "forbidden", "message": WHY}),
+            Api::OpenAiChat
+            | Api::OpenAiCompletions
+            | Api::OpenAiResponses
+            | Api::Embeddings
+            | Api::LmStudioChat
+            | Api::Images
+            | Api::Transcriptions
+            | Api::Speech
+            | Api::Rerank
+            | Api::SageMaker
+            | Api::CloudflareRun
+            | Api::Generate
+            | Api::LlamaCompletion
+            | Api::SnowflakeComplete
+            | Api::MistralConversations => {
                 json!({"error": {"message": WHY, "type": "permission_error", "param": null, "code": "forbidden"}})
             }
             Api::AnthropicMessages | Api::AnthropicComplete => {
@@ -301,7 +316,22 @@ fn running(api: Api) -> Option<(Framing, &'static str, &'static str)> {
             (Framing::Sse, sse, "id: 1\nevent: message\ndata: {\"results\":[{\"generated_text\":\"a\"}]}\n\n")
         }
         Api::BedrockConverse | Api::BedrockInvoke => (Framing::Frames, "application/vnd.amazon.eventstream", ""),
-        Api::Embeddings | Api::Other => return None,
+        Api::LmStudioChat => (Framing::Sse, sse, "data: {\"type\":\"message.delta\",\"content\":\"a\"}\n\n"),
+        Api::Images => (Framing::Sse, sse, "data: {\"type\":\"image_edit.partial_image\",\"b64_json\":\"a\"}\n\n"),
+        Api::Transcriptions => (Framing::Sse, sse, "data: {\"type\":\"transcript.text.delta\",\"delta\":\"a\"}\n\n"),
+        Api::Speech => (Framing::Sse, sse, "data: {\"type\":\"speech.audio.delta\",\"audio\":\"a\"}\n\n"),
+        Api::DashScope => (Framing::Sse, sse, "id:1\nevent:result\ndata:{\"output\":{\"text\":\"a\"}}\n\n"),
+        Api::CloudflareRun => (Framing::Sse, sse, "data: {\"response\":\"a\"}\n\n"),
+        Api::Generate => (Framing::Sse, sse, "data:{\"token\":{\"text\":\"a\"},\"generated_text\":null}\n\n"),
+        Api::LlamaCompletion => (Framing::Sse, sse, "data: {\"content\":\"a\",\"stop\":false}\n\n"),
+        Api::SnowflakeComplete => (Framing::Sse, sse, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"),
+        Api::OciChat => (Framing::Sse, sse, "data: {\"message\":{\"content\":[{\"text\":\"a\"}]}}\n\n"),
+        Api::MistralConversations => {
+            (Framing::Sse, sse, "data: {\"type\":\"message.output.delta\",\"content\":\"a\"}\n\n")
+        }
+        // Its events stand in frames that are cut without regard to them.
+        Api::SageMaker => return None,
+        Api::Embeddings | Api::Rerank | Api::Other => return None,
     })
 }
 
@@ -335,5 +365,5 @@ fn a_cut_stream_reads_as_one_that_failed_wherever_it_was_cut() {
         }
         streams += 1;
     }
-    assert_eq!(streams, 15);
+    assert_eq!(streams, 26);
 }

@@ -128,7 +128,9 @@ fn a_body_says_how_its_events_are_kept_apart() {
         (Api::OpenAiChat, "text/event-stream", "", "data: {}\n\n", Some(Framing::Sse)),
         (Api::OpenAiChat, "text/event-stream; charset=utf-8", "", "", Some(Framing::Sse)),
         (Api::OpenAiChat, "text/event-stream", "gzip", "", None),
-        (Api::OpenAiChat, "application/json", "", "{}", Some(Framing::Lines)),
+        // One document may be all of an answer; two are a stream.
+        (Api::OpenAiChat, "application/json", "", "{}", None),
+        (Api::OpenAiChat, "application/json", "", "{}\n{}", Some(Framing::Lines)),
         (Api::OllamaChat, "application/x-ndjson", "", "", Some(Framing::Lines)),
         (Api::GeminiGenerate, "application/json", "", "[", Some(Framing::Array)),
         (Api::GeminiGenerate, "application/json", "", "  ", None),

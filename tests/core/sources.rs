@@ -22,7 +22,7 @@ const SSE: (&str, &str) = ("content-type", "text/event-stream");
 const MCP: (&str, &str) = ("accept", "application/json, text/event-stream");
 const POINTERS: &[&str] = &["/results/*/url", "/matches/*/metadata/source"];
 /// A call of no run.
-const RUNLESS: &str = "/v1/rerank";
+const RUNLESS: &str = "/v1/vector_stores/v/search";
 
 fn worker(pointers: &[&str]) -> Worker {
     let config = json!({
@@ -137,9 +137,9 @@ fn nothing_is_read_that_brings_no_sources_or_of_which_nobody_wants_to_know() {
     let answer = br#"{"results":[{"url":"a"}]}"#;
     #[rustfmt::skip]
     let cases: &[(&str, &[&str], &str, &str)] = &[
-        ("no pointers", &[], "/v2/rerank", "200"),
-        ("an error", POINTERS, "/v2/rerank", "500"),
-        ("an empty answer", POINTERS, "/v2/rerank", "204"),
+        ("no pointers", &[], "/v1/collections/c/search", "200"),
+        ("an error", POINTERS, "/v1/collections/c/search", "500"),
+        ("an empty answer", POINTERS, "/v1/collections/c/search", "204"),
         ("no run", POINTERS, RUNLESS, "200"),
         ("another kind of call", POINTERS, "/v1/traces", "200"),
         ("no kind of call at all", POINTERS, "/index.html", "200"),
@@ -156,7 +156,7 @@ fn sources_are_few_and_short_and_what_cannot_be_read_is_counted_once() {
     let many: Vec<Value> = (0..100).map(|i| json!({"url": format!("{i} {long}")})).collect();
     let text = json!({"results": many}).to_string();
     let mut worker = worker(POINTERS);
-    let (sources, record, _) = play(&mut worker, ("/v2/rerank", &[]), ("200", &[JSON]), &[text.as_bytes()]);
+    let (sources, record, _) = play(&mut worker, ("/v1/collections/c/search", &[]), ("200", &[JSON]), &[text.as_bytes()]);
     assert!(sources.len() < 16 && sources.iter().all(|source| source.len() <= 64), "what the trail has room for");
     assert_eq!(record.unread, 0);
     #[rustfmt::skip]
@@ -170,7 +170,7 @@ fn sources_are_few_and_short_and_what_cannot_be_read_is_counted_once() {
     ];
     for (what, head, answer, unread) in cases {
         for pieces in every_split(answer) {
-            let (_, record, _) = play(&mut worker, ("/v2/rerank", &[]), ("200", head), &pieces);
+            let (_, record, _) = play(&mut worker, ("/v1/collections/c/search", &[]), ("200", head), &pieces);
             assert_eq!(record.unread, *unread, "{what}");
         }
     }

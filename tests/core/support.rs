@@ -36,6 +36,7 @@ pub fn via_upstream() -> Known {
 /// A call: who is asked what, and what comes back.
 #[derive(Clone, Debug)]
 pub struct Call {
+    pub host: &'static str,
     pub path: &'static str,
     pub request: String,
     pub request_headers: Vec<(&'static str, &'static str)>,
@@ -51,6 +52,7 @@ pub struct Call {
 impl Default for Call {
     fn default() -> Self {
         Self {
+            host: "api.example.com",
             path: "/v1/chat/completions",
             request: r#"{"model":"m","stream":true}"#.to_owned(),
             request_headers: Vec::new(),
@@ -108,7 +110,7 @@ impl Call {
     /// The same over a store.
     pub fn play_in(&self, worker: &mut Worker, properties: &Known, store: &dyn Store) -> (Report, Vec<u8>) {
         let mut stream = Stream::new(Rc::clone(&worker.config));
-        let mut head = vec![(":method", "POST"), (":path", self.path), (":authority", "api.example.com")];
+        let mut head = vec![(":method", "POST"), (":path", self.path), (":authority", self.host)];
         head.extend(&self.request_headers);
         let pairs_of_head = pairs(&head);
         stream.request_head(Headers(&pairs_of_head), false, worker, properties, store, ms(0));

@@ -183,7 +183,7 @@ fn what_is_broken_is_counted_and_its_run_failed() {
 }
 
 #[test]
-fn results_of_any_size_are_read_and_events_beyond_the_cap_are_answers_that_nobody_read() {
+fn results_of_any_size_are_read_and_what_breaks_beyond_the_cap_is_an_answer_that_nobody_read() {
     let large = "x".repeat(3 << 20);
     let message = format!(r#"{{"id":1,"result":{{"content":["{large}"],"isError":true}}}}"#);
     let pieces: Vec<&[u8]> = message.as_bytes().chunks(10_000).collect();
@@ -191,6 +191,11 @@ fn results_of_any_size_are_read_and_events_beyond_the_cap_are_answers_that_nobod
     assert_eq!(without_times(runs(&report)), json!([run("weather", "error", ARGUMENTS, large.len() + 4)]));
 
     let event = format!("data: {message}\n\n");
+    let report = mcp(vec![CALL.as_bytes()], SSE, vec![event.as_bytes()]).play(&mut worker(ON), &Memory::default());
+    assert_eq!(without_times(runs(&report)), json!([run("weather", "error", ARGUMENTS, large.len() + 4)]));
+    assert_eq!(report.record.unread, 0);
+
+    let event = format!("data: {large}\n\n");
     let report = mcp(vec![CALL.as_bytes()], SSE, vec![event.as_bytes()]).play(&mut worker(ON), &Memory::default());
     assert_eq!(without_times(runs(&report)), json!([run("weather", "unread", ARGUMENTS, 0)]));
     assert_eq!(report.record.unread, 1);

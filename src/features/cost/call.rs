@@ -92,5 +92,5 @@ impl InCall {
 /// The tokens of compactions, which no other count has.
 fn compacted(known: Known<'_>, facts: &Facts) -> Option<Usage> {
     let sum = dialects::of(known.subject.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
-    usage::settle(sum, facts.compacted, RawUsage::default(), RawUsage::default())
+    usage::settle(sum, false, facts.compacted, RawUsage::default(), RawUsage::default())
 }

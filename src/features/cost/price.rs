@@ -99,7 +99,8 @@ pub fn like(pattern: &str, name: &str) -> bool {
 pub fn of(price: &Price, taken: &Taken<'_>) -> Cost {
     let usage = taken.usage;
     let tokens = |count: Option<u64>| count.unwrap_or(0);
-    let (input, output) = (tokens(usage.input), tokens(usage.output));
+    let billed = usage.billed.unwrap_or_default();
+    let (input, output) = (tokens(billed.input.or(usage.input)), tokens(billed.output.or(usage.output)));
     let rates = Chosen { price, tier: taken.tier, input };
     // Parts are taken off what is left of the whole, so that no provider's numbers are paid twice.
     let mut fresh = input;

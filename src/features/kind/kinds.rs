@@ -114,6 +114,7 @@ fn by_itself(path: &str, mcp: bool, api: Api) -> Known {
     match api {
         Api::Other => {}
         Api::Embeddings => return Known::Embedding,
+        Api::Rerank => return Known::Rerank,
         _ => return Known::Model,
     }
     if mcp {

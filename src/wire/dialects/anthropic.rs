@@ -13,6 +13,7 @@ macro_rules! usage {
             "cache_creation_input_tokens" => leaf!(CacheWrite),
             "cache_creation" => obj! { "ephemeral_1h_input_tokens" => leaf!(CacheWriteHour) },
             "service_tier" => leaf!(ServiceTier),
+            "speed" => leaf!(Speed),
             // A compaction is in no other count. What is another model's is not this call's.
             "iterations" => list!(Iterations; obj! { Iteration;
                 "type" => leaf!(LineKind),

@@ -1,6 +1,6 @@
 //! Bedrock: Converse, which is one format for all models, and Invoke, which is each model's own.
 
-use crate::wire::dialects::anthropic;
+use crate::wire::dialects::{anthropic, openai};
 use crate::wire::field::Field::*;
 use crate::wire::field::ServerTime::{FirstToken, Total as Whole};
 use crate::wire::field::Unit::Ms;
@@ -26,7 +26,12 @@ const USAGE: Tree = obj! { Usage;
     "prompt_tokens" => leaf!(Input),
     "completion_tokens" => leaf!(Output),
     "total_tokens" => leaf!(Total),
+    "prompt_tokens_details" => openai::PROMPT_DETAILS,
+    "completion_tokens_details" => openai::COMPLETION_DETAILS,
 };
+
+/// What AWS answers, status 200 or not, where there is no such operation.
+const FAULT: Tree = obj! { "__type" => leaf!(ErrorType) };
 
 const TOOL_USE: Tree = obj! { Tool;
     "type" => leaf!(ToolType),
@@ -43,6 +48,8 @@ const DELTA: Tree = obj! { "text" => leaf!(Text), "toolUse" => TOOL_USE, "reason
 
 /// A whole answer of Converse.
 pub static CONVERSE: Tree = obj! {
+    "Output" => FAULT,
+    "__type" => leaf!(ErrorType),
     "output" => obj! { "message" => MESSAGE },
     "stopReason" => leaf!(Finish),
     "usage" => USAGE,
@@ -63,6 +70,8 @@ pub static CONVERSE_EVENT: Tree = obj! {
 
 /// Invoke, streamed or not: the keys of all model families, which do not contradict each other.
 pub static INVOKE: Tree = obj! {
+    "Output" => FAULT,
+    "__type" => leaf!(ErrorType),
     // Anthropic.
     "type" => leaf!(EventType),
     "index" => leaf!(BlockIndex),
@@ -107,8 +116,8 @@ pub static INVOKE: Tree = obj! {
         "text" => leaf!(Text),
         "finish_reason" => leaf!(Finish),
         "stop_reason" => leaf!(Finish),
-        "message" => OPENAI_MESSAGE,
-        "delta" => OPENAI_MESSAGE,
+        "message" => openai::MESSAGE,
+        "delta" => openai::MESSAGE,
     }),
     // Cohere.
     "text" => leaf!(Text),
@@ -125,14 +134,4 @@ pub static INVOKE: Tree = obj! {
         "invocationLatency" => leaf!(Server(Whole, Ms)),
         "firstByteLatency" => leaf!(Server(FirstToken, Ms)),
     },
-};
-
-const OPENAI_MESSAGE: Tree = obj! {
-    "content" => leaf!(Text),
-    "reasoning" => leaf!(Reasoning),
-    "tool_calls" => list!(obj! { Tool;
-        "index" => leaf!(ToolIndex),
-        "id" => leaf!(ToolId),
-        "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
-    }),
 };

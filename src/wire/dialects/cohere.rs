@@ -1,13 +1,18 @@
-//! Cohere: v2 over SSE, v1 over NDJSON. `tokens` is what the model read and wrote; `billed_units` is what is paid,
-//! which stands in where there is nothing else.
+//! Cohere: v2 over SSE, v1 over NDJSON. `tokens` is what the model read and wrote; `billed_units` is what is paid, which is
+//! told apart, and stands in where there is nothing else.
 
 use crate::wire::field::Field::*;
 use crate::wire::tree::{Tree, leaf, list, obj};
 
 const USAGE: Tree = obj! {
     "billed_units" => obj! { "input_tokens" => leaf!(MeterInput), "output_tokens" => leaf!(MeterOutput) },
-    "tokens" => obj! { "input_tokens" => leaf!(Input), "output_tokens" => leaf!(Output) },
+    "tokens" => obj! {
+        "input_tokens" => leaf!(Input),
+        "output_tokens" => leaf!(Output),
+        "reasoning_tokens" => leaf!(ReasoningTokens),
+    },
     "cached_tokens" => leaf!(CacheRead),
+    "reasoning_tokens" => leaf!(ReasoningTokens),
 };
 
 const FUNCTION: Tree = obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) };

@@ -16,53 +16,56 @@ macro_rules! modality {
     };
 }
 
-const ANSWER: Tree = Tree {
-    means: None,
-    keys: &[
-        ("responseId", leaf!(Id)),
-        ("modelVersion", leaf!(Model)),
-        (
-            "candidates",
-            list!(Choices; obj! { Choice;
-                "index" => leaf!(ChoiceIndex),
-                "finishReason" => leaf!(Finish),
-                "content" => obj! {
-                    "parts" => list!(obj! { Part;
-                        "text" => leaf!(PartText),
-                        "thought" => leaf!(PartThought),
-                        "functionCall" => obj! { Tool;
-                            "name" => leaf!(ToolName),
-                            "id" => leaf!(ToolId),
-                            "args" => leaf!(ItemArgs),
-                        },
-                        "executableCode" => obj! { "code" => leaf!(Args) },
-                        "inlineData" => obj! { "data" => leaf!(Args) },
-                    }),
-                },
-            }),
-        ),
-        ("promptFeedback", obj! { "blockReason" => leaf!(Blocked) }),
-        (
-            "usageMetadata",
-            obj! { Usage;
-                "promptTokenCount" => leaf!(Input),
-                "toolUsePromptTokenCount" => leaf!(ToolPrompt),
-                "candidatesTokenCount" => leaf!(Output),
-                "thoughtsTokenCount" => leaf!(ReasoningTokens),
-                "cachedContentTokenCount" => leaf!(CacheRead),
-                "totalTokenCount" => leaf!(Total),
-                "promptTokensDetails" => list!(modality!(AudioInput)),
-                "cacheTokensDetails" => list!(modality!(AudioCached)),
-                "candidatesTokensDetails" => list!(modality!(AudioOutput)),
-                "serviceTier" => leaf!(ServiceTier),
-                "trafficType" => leaf!(ServiceTier),
+const CANDIDATES: Tree = list!(Choices; obj! { Choice;
+    "index" => leaf!(ChoiceIndex),
+    "finishReason" => leaf!(Finish),
+    "content" => obj! {
+        "parts" => list!(obj! { Part;
+            "text" => leaf!(PartText),
+            "thought" => leaf!(PartThought),
+            "functionCall" => obj! { Tool;
+                "name" => leaf!(ToolName),
+                "id" => leaf!(ToolId),
+                "args" => leaf!(ItemArgs),
             },
-        ),
-        ("error", ERROR),
-    ],
-    item: None,
-    rest: None,
+            "executableCode" => obj! { "code" => leaf!(Args) },
+            "inlineData" => obj! { "data" => leaf!(Args) },
+        }),
+    },
+});
+
+const USAGE: Tree = obj! { Usage;
+    "promptTokenCount" => leaf!(Input),
+    "toolUsePromptTokenCount" => leaf!(ToolPrompt),
+    "candidatesTokenCount" => leaf!(Output),
+    "thoughtsTokenCount" => leaf!(ReasoningTokens),
+    "cachedContentTokenCount" => leaf!(CacheRead),
+    "totalTokenCount" => leaf!(Total),
+    "promptTokensDetails" => list!(modality!(AudioInput)),
+    "cacheTokensDetails" => list!(modality!(AudioCached)),
+    "candidatesTokensDetails" => list!(modality!(AudioOutput)),
+    "serviceTier" => leaf!(ServiceTier),
+    "trafficType" => leaf!(ServiceTier),
 };
+
+macro_rules! answer {
+    ($($key:literal => $node:expr),*) => {
+        &[
+            ("responseId", leaf!(Id)),
+            ("modelVersion", leaf!(Model)),
+            ("candidates", CANDIDATES),
+            ("promptFeedback", obj! { "blockReason" => leaf!(Blocked) }),
+            ("usageMetadata", USAGE),
+            ("error", ERROR),
+            $(($key, $node)),*
+        ]
+    };
+}
+
+/// Cloud Code puts an answer into an envelope.
+const ENVELOPED: Tree = Tree { means: None, keys: answer!(), item: None, rest: None };
+
+const ANSWER: Tree = Tree { means: None, keys: answer!("response" => ENVELOPED), item: None, rest: None };
 
 /// An answer, whole or one of a stream's; without `alt=sse` a stream is one JSON array of them.
 pub static GENERATED: Tree = Tree { item: Some(&ELEMENT), ..ANSWER };

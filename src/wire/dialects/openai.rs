@@ -6,37 +6,89 @@ use crate::wire::field::ServerTime::{Decode, Prompt, Queue, Total as Whole};
 use crate::wire::field::Unit::{Ms, S};
 use crate::wire::tree::{Tree, leaf, list, obj};
 
-/// Mistral's thinking models send a list of parts where others send text, and switch between the two in one stream.
+/// Mistral's thinking models send a list of parts where others send text, and switch between the two in one stream; Databricks
+/// has a summary of the reasoning among the parts.
 const CONTENT: Tree = Tree {
     means: Some(Text),
-    keys: &[],
-    item: Some(&obj! {
-        "text" => leaf!(Text),
+    keys: &[("text", leaf!(Text))],
+    item: Some(&obj! { Part;
+        "type" => leaf!(PartType),
+        "text" => leaf!(PartText),
         "thinking" => Tree { means: Some(Reasoning), keys: &[], item: Some(&obj! { "text" => leaf!(Reasoning) }), rest: None },
+        "summary" => list!(obj! { "text" => leaf!(Reasoning) }),
     }),
     rest: None,
 };
 
-const MESSAGE: Tree = obj! {
-    "content" => CONTENT,
-    "refusal" => leaf!(Text),
-    "reasoning_content" => leaf!(Reasoning),
-    "reasoning" => leaf!(Reasoning),
-    "tool_calls" => list!(obj! { Tool;
-        "index" => leaf!(ToolIndex),
-        "id" => leaf!(ToolId),
-        "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
-        "custom" => obj! { "name" => leaf!(ToolName), "input" => leaf!(ToolArgs) },
-    }),
-    "function_call" => obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
-    "audio" => obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) },
-};
+/// Reasoning has a name from each server, a text or an object or a list of them. Some send it under two names at once, so
+/// each has its number.
+macro_rules! reasoning {
+    ($name:literal) => {
+        Tree {
+            means: Some(ReasoningAs($name)),
+            keys: &[
+                ("text", leaf!(ReasoningAs($name))),
+                ("content", leaf!(ReasoningAs($name))),
+                ("thinking", leaf!(ReasoningAs($name))),
+                ("summary", leaf!(ReasoningAs($name))),
+            ],
+            item: Some(&Tree {
+                means: Some(ReasoningAs($name)),
+                keys: &[
+                    ("text", leaf!(ReasoningAs($name))),
+                    ("content", leaf!(ReasoningAs($name))),
+                    ("thinking", leaf!(ReasoningAs($name))),
+                    ("summary", leaf!(ReasoningAs($name))),
+                ],
+                item: None,
+                rest: None,
+            }),
+            rest: None,
+        }
+    };
+}
+
+macro_rules! message {
+    ($means:expr) => {
+        Tree {
+            means: $means,
+            keys: &[
+                ("content", CONTENT),
+                ("refusal", leaf!(Text)),
+                ("reasoning_content", reasoning!(0)),
+                ("reasoning", reasoning!(1)),
+                ("reasoning_text", reasoning!(2)),
+                ("reasoning_details", reasoning!(3)),
+                ("thinking", reasoning!(4)),
+                ("thinking_blocks", reasoning!(5)),
+                ("tool_calls", TOOL_CALLS),
+                ("function_call", obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) }),
+                ("audio", obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) }),
+            ],
+            item: None,
+            rest: None,
+        }
+    };
+}
+
+const TOOL_CALLS: Tree = list!(obj! { Tool;
+    "index" => leaf!(ToolIndex),
+    "id" => leaf!(ToolId),
+    "function" => obj! { "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) },
+    "custom" => obj! { "name" => leaf!(ToolName), "input" => leaf!(ToolArgs) },
+});
+
+const DELTA: Tree = message!(Some(Piece));
+pub(super) const MESSAGE: Tree = message!(None);
 
 /// Cached and reasoning counts have as many spellings as there are providers; an object never has two that differ.
-const USAGE: Tree = obj! { Usage;
+pub(super) const USAGE: Tree = obj! { Usage;
     "prompt_tokens" => leaf!(Input),
     "completion_tokens" => leaf!(Output),
     "total_tokens" => leaf!(Total),
+    // Anthropic's spellings, as gateways pass them on.
+    "cache_read_input_tokens" => leaf!(CacheRead),
+    "cache_creation_input_tokens" => leaf!(CacheWrite),
     "prompt_tokens_details" => PROMPT_DETAILS,
     "prompt_token_details" => PROMPT_DETAILS,
     "prompt_cache_hit_tokens" => leaf!(CacheRead),
@@ -52,13 +104,17 @@ const USAGE: Tree = obj! { Usage;
     "total_time" => leaf!(Server(Whole, S)),
 };
 
-const PROMPT_DETAILS: Tree = obj! {
+pub(super) const PROMPT_DETAILS: Tree = obj! {
     "cached_tokens" => leaf!(CacheRead),
     "cache_write_tokens" => leaf!(CacheWrite),
+    // LiteLLM, DashScope.
+    "cache_creation_tokens" => leaf!(CacheWrite),
+    "cache_creation_input_tokens" => leaf!(CacheWrite),
+    "cache_creation_token_details" => obj! { "ephemeral_1h_input_tokens" => leaf!(CacheWriteHour) },
     "audio_tokens" => leaf!(AudioInput),
 };
 
-const COMPLETION_DETAILS: Tree = obj! {
+pub(super) const COMPLETION_DETAILS: Tree = obj! {
     "reasoning_tokens" => leaf!(ReasoningTokens),
     "audio_tokens" => leaf!(AudioOutput),
 };
@@ -80,16 +136,20 @@ const METRICS: Tree = obj! {
 };
 
 macro_rules! answer {
-    ($($key:literal => $node:expr),*) => {
+    ($($key:literal => $node:expr),*; $($top:literal => $at_top:expr),*) => {
         obj! {
+            $($top => $at_top,)*
             "id" => leaf!(Id),
             "model" => leaf!(Model),
+            "model_id" => leaf!(Model),
             "system_fingerprint" => leaf!(Fingerprint),
             "service_tier" => leaf!(ServiceTier),
             "choices" => list!(Choices; obj! { Choice;
                 "index" => leaf!(ChoiceIndex),
                 "finish_reason" => leaf!(Finish),
                 "text" => leaf!(Text),
+                // Moonshot.
+                "usage" => USAGE,
                 $($key => $node),*
             }),
             "usage" => USAGE,
@@ -99,15 +159,31 @@ macro_rules! answer {
             "error" => ERROR,
             // Writer's text completions.
             "value" => leaf!(Text),
+            // MiniMax.
+            "base_resp" => obj! { "status_code" => leaf!(ErrorStatus) },
             // Of an error's body: Mistral's validation errors, Azure's gateway, FastAPI.
-            "type" => leaf!(EventType),
-            "code" => leaf!(ErrorCode),
+            "type" => leaf!(FlatType),
+            "code" => leaf!(FlatCode),
+            "error_type" => leaf!(ErrorType),
         }
     };
 }
 
 /// One event: Perplexity and Writer repeat the whole message beside the delta, which does not count again.
-pub static EVENT: Tree = answer! { "delta" => MESSAGE };
+pub static EVENT: Tree = answer! { "delta" => DELTA; };
 
-/// A whole answer.
-pub static WHOLE: Tree = answer! { "message" => MESSAGE };
+/// A whole answer, or chunks that are lines.
+pub static WHOLE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA; };
+
+/// An endpoint of SageMaker's, or one event of it: whatever its container speaks, which is mostly this, or what TGI does.
+pub static SAGEMAKER: Tree = Tree { item: Some(&SAGEMAKER_ONE), ..SAGEMAKER_ONE };
+
+const SAGEMAKER_ONE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA;
+    "generated_text" => leaf!(Text),
+    "token" => obj! { "text" => leaf!(Text) },
+    "details" => obj! {
+        "finish_reason" => leaf!(Finish),
+        "generated_tokens" => leaf!(Output),
+        "input_length" => leaf!(Input),
+    }
+};

@@ -16,7 +16,8 @@ const ERROR: Tree = obj! { Error; "type" => leaf!(ErrorType), "code" => leaf!(Er
 /// One event.
 pub static EVENT: Tree = obj! {
     "type" => leaf!(EventType),
-    "delta" => leaf!(Delta),
+    // Some send an object.
+    "delta" => obj! { Delta; "text" => leaf!(Delta), "content" => leaf!(Delta) },
     "output_index" => leaf!(ItemIndex),
     "item" => obj! { Item;
         "type" => leaf!(ItemType),
