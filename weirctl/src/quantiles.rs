@@ -51,11 +51,11 @@ mod tests {
     #[test]
     fn a_quantile_is_the_sorted_lists_to_four_digits() {
         let mut rng = fastrand::Rng::with_seed(7);
-        for most in [1.0, 50.0, 3e3, 1e7] {
+        for most in [1.0f64, 50.0, 3e3, 1e7] {
             let mut numbers: Vec<f64> = (0..999).map(|_| rng.f64() * most).collect();
             let kept: Quantiles = numbers.iter().copied().collect();
             numbers.sort_by(f64::total_cmp);
-            for share in [0.01, 0.5, 0.9, 0.99, 1.0] {
+            for share in [0.01f64, 0.5, 0.9, 0.99, 1.0] {
                 let exact = numbers[((999.0 * share).ceil() as usize).max(1) - 1];
                 let near = (kept.at(share) - exact).abs() <= (exact / 1e4).max(0.001);
                 assert!(near, "{share} of {most}: {} for {exact}", kept.at(share));
