@@ -5,9 +5,15 @@ pub use weir_abi::types::MetricType;
 
 /// Defines a metric, or finds the one of this name; its id.
 pub fn define(kind: MetricType, name: &str) -> Option<u32> {
-    hostcalls::define_metric(kind, name)
-        .inspect_err(|status| log::warn!("weir: the host does not define {name}: {status:?}"))
-        .ok()
+    match hostcalls::define_metric(kind, name) {
+        Ok(id) => Some(id),
+        Err(status) => {
+            // Without its labels: what clients said of themselves is in them.
+            let metric = name.split(';').next().unwrap_or_default();
+            log::warn!("weir: the host does not define {metric}: {status:?}");
+            None
+        }
+    }
 }
 
 /// Adds to a counter or a gauge.

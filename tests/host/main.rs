@@ -8,6 +8,7 @@ mod attempts;
 mod audit;
 mod cost;
 mod limits;
+mod log;
 mod plan;
 mod retries;
 mod runs;

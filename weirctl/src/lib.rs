@@ -14,6 +14,7 @@ pub mod paths;
 pub mod play;
 pub mod prices;
 pub mod prometheus;
+pub mod quantiles;
 pub mod replay;
 pub mod run;
 pub mod schema;

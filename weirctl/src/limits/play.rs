@@ -16,6 +16,7 @@ use weir::units::Nanos;
 
 use super::Row;
 use super::trace::Trace;
+use crate::quantiles::Quantiles;
 use crate::store::Memory;
 
 /// Where made-up time begins: not at zero, which is no time of a running clock.
@@ -113,7 +114,7 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
     let mut sizes = vec![Size::default(); trace.calls.len()];
     let comes = trace.calls.iter().enumerate().map(|(at, call)| Reverse((START + call.at, Event::Comes(at))));
     let mut events: BinaryHeap<_> = comes.collect();
-    let (mut refused, mut used, mut waits, mut ideal) = (0u64, 0u64, Vec::new(), Ideal::new(limit));
+    let (mut refused, mut used, mut waits, mut ideal) = (0u64, 0u64, Quantiles::default(), Ideal::new(limit));
     while let Some(Reverse((now, event))) = events.pop() {
         let (Event::Ends(at) | Event::Turn(at) | Event::Comes(at)) = event;
         let (Some(call), Some(claims), Some(size)) = (trace.calls.get(at), claims.get_mut(at), sizes.get_mut(at))
@@ -144,7 +145,9 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
                 used += tokens;
                 ideal.take(tokens, now);
                 let waited = now - START - call.at;
-                waits.extend((waited > 0).then_some(waited));
+                if waited > 0 {
+                    waits.record(waited as f64 / MS as f64);
+                }
                 let answers = pace.first_token_ms.saturating_add(pace.token_ms.saturating_mul(call.output));
                 events.push(Reverse((now.saturating_add(answers.saturating_mul(MS)), Event::Ends(at))));
             }
@@ -152,9 +155,6 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
             Admit::Again | Admit::Refuse(..) => refused += 1,
         }
     }
-    waits.sort_unstable();
-    let quantile =
-        |q: usize| waits.get((waits.len() * q / 100).min(waits.len().saturating_sub(1))).map_or(0, |w| w / MS);
     let calls = trace.calls.len() as u64;
     let of_calls = |n: u64| 100.0 * n as f64 / calls as f64;
     let given = limit.tokens_per_minute as f64 * (1.0 + trace.lasts as f64 / MINUTE as f64);
@@ -164,9 +164,9 @@ pub fn play(trace: &Trace, limit: Limit, reserve: Reserve, max_tokens: u64, pace
         reserve: reserve.words(),
         calls,
         refused_percent: of_calls(refused),
-        held_percent: of_calls(waits.len() as u64),
-        wait_p50_ms: quantile(50),
-        wait_p99_ms: quantile(99),
+        held_percent: of_calls(waits.count()),
+        wait_p50_ms: waits.at(0.5).round() as u64,
+        wait_p99_ms: waits.at(0.99).round() as u64,
         used_percent: 100.0 * used as f64 / given,
         over_percent: ideal.over_percent(),
     })

@@ -120,8 +120,9 @@ fn a_step_of_an_agent_seldom_repeats_an_earlier_one() {
 fn what_the_page_shows_is_a_good_config() {
     let page = std::fs::read_to_string(root().join("docs/retries.md")).unwrap();
     let example = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
-    let mut retrier = Retrier::new(&Config::parse(example.as_bytes()).unwrap());
-    assert!(retrier.is_on() && retrier.budgets.len() == 1 && retrier.circuits.len() == 1);
+    let Config { retries, retry_budgets, circuits, .. } = Config::parse(example.as_bytes()).unwrap();
+    let mut retrier = Retrier::new(retries.as_ref(), &retry_budgets, &circuits);
+    assert!(retrier.enabled() && retrier.budgets.len() == 1 && retrier.circuits.len() == 1);
     // Where nobody answers, nobody is remembered.
     assert_eq!(retrier.salt(&NullStore, Nanos(1)), None);
     let mut seen: Option<Seen> = None;

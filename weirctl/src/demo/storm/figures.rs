@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::plan::{AGENT, RATE};
 use crate::prometheus::Sample;
+use crate::quantiles::Quantiles;
 
 /// Columns of what is shown over time.
 pub const SLOTS: usize = 48;
@@ -104,7 +105,7 @@ impl Figures {
             ..Self::default()
         };
         let mut of: BTreeMap<&str, Sharer> = BTreeMap::new();
-        let mut waits = Vec::new();
+        let mut waits = Quantiles::default();
         let (mut run_began, mut run_ended) = (f64::INFINITY, 0f64);
         for line in lines {
             let slot = ((line.at - begin) / lasted * SLOTS as f64) as usize;
@@ -132,14 +133,13 @@ impl Figures {
                     run_ended = run_ended.max(if line.is_refused() { 0.0 } else { line.at });
                 }
                 false if line.is_refused() => sharer.refused = true,
-                false => waits.push(line.waited_ms),
+                false => waits.record(line.waited_ms),
             }
         }
         let granted: f64 = of.values().map(|sharer| sharer.granted).sum();
-        waits.sort_by(f64::total_cmp);
         figures.users_hit = of.values().filter(|sharer| sharer.refused).count() as u64;
-        figures.users_wait_p50_ms = at(&waits, 0.50);
-        figures.users_wait_p99_ms = at(&waits, 0.99);
+        figures.users_wait_p50_ms = waits.at(0.50);
+        figures.users_wait_p99_ms = waits.at(0.99);
         figures.run_took_s = (run_ended - run_began).max(0.0);
         figures.run_part = of.get(AGENT).map_or(0.0, |run| run.granted) / granted.max(1.0);
         figures.utilisation = granted / (RATE as f64 * lasted);
@@ -165,12 +165,6 @@ struct Sharer {
 fn in_stats(stats: &[Sample]) -> BTreeMap<String, u64> {
     let counted = stats.iter().filter(|sample| sample.name == "weir_limit_total" && sample.value > 0.0);
     counted.map(|sample| (sample.label("verdict").to_owned(), sample.value as u64)).collect()
-}
-
-/// The value below which this part of them lies.
-fn at(sorted: &[f64], part: f64) -> f64 {
-    let at = (sorted.len() as f64 * part) as usize;
-    sorted.get(at.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 /// Jain's index of what each was granted to the max-min fair share of what it wanted; 1 is perfectly fair.
