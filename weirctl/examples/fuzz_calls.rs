@@ -257,7 +257,8 @@ fn play(call: &Call<'_>, config: &str, mut cuts: Option<&mut Rng>) -> Outcome {
     let mut worker = Worker::new(Config::parse(config.as_bytes()).expect("a good config"));
     let mut stream = Stream::new(Rc::clone(&worker.config));
     let head = [(":method", "POST"), (":path", call.seed.path), (":authority", call.seed.host)];
-    stream.request_head(Headers(&head.map(|(n, v)| (n.as_bytes(), v.as_bytes()))), false, &Known, Nanos(0));
+    let head = head.map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+    stream.request_head(Headers(&head), false, &mut worker, &Known, &NullStore, Nanos(0));
     let (mut upstream, mut held) = (Vec::new(), Vec::new());
     let pieces = pieces(&call.request, cuts.as_deref_mut());
     for (i, piece) in pieces.iter().enumerate() {
@@ -273,7 +274,7 @@ fn play(call: &Call<'_>, config: &str, mut cuts: Option<&mut Rng>) -> Outcome {
         }
     }
     let head = [(":status", call.status), ("content-type", call.content_type), ("content-encoding", call.coding)];
-    stream.response_head(Headers(&head.map(|(n, v)| (n.as_bytes(), v.as_bytes()))), false, Nanos(0));
+    stream.response_head(Headers(&head.map(|(n, v)| (n.as_bytes(), v.as_bytes()))), false, &worker, Nanos(0));
     let mut client = Vec::new();
     let mut take = |flow, piece: &[u8]| match flow {
         Flow::Forward => client.extend_from_slice(piece),
@@ -295,8 +296,9 @@ fn play(call: &Call<'_>, config: &str, mut cuts: Option<&mut Rng>) -> Outcome {
         id.metric().kind == Kind::Histogram
             || matches!(id, Id::InterTokenBucket | Id::InterTokenCount | Id::InterTokenSum | Id::Stalls)
     };
-    let counts = report.counts.iter().filter(|(series, _)| !timed(series.id));
-    let counts = counts.map(|(series, value)| (series.id.metric().name, series.value, *value)).collect();
+    let counts = report.counts.samples.iter().map(|(sample, value)| (sample.series, *value));
+    let counts = counts.filter(|(series, _)| !timed(series.id));
+    let counts = counts.map(|(series, value)| (series.id.metric().name, series.value, value)).collect();
     Outcome { record, counts, client, upstream }
 }
 

@@ -1,4 +1,4 @@
-//! `weirctl wasm`: builds the filter as Envoy is to load it.
+//! `weirctl wasm`: builds the filter as Envoy is to load it, with all rooms and with those alone that observe.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,16 +6,17 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::envoy;
+use crate::envoy::wasm::Flavour;
 
 /// Where it goes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Copies it there, too.
+    /// Copies the filter with all rooms there, too.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// Builds it, and prints its path.
+/// Builds both, and prints their paths.
 ///
 /// # Errors
 /// It does not build, or cannot be put there.
@@ -28,6 +29,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         None => &built,
     };
-    println!("{}", path.display());
+    let observe = envoy::wasm::build_flavour(Flavour::Observe)?;
+    println!("{}\n{}", path.display(), observe.display());
     Ok(ExitCode::SUCCESS)
 }

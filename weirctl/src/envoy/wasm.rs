@@ -13,6 +13,36 @@ use weir_targets::Toolchain;
 
 use crate::paths;
 
+/// Which of its rooms a filter has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// All of them.
+    Full,
+    /// It records, counts and judges by objectives, and holds nothing: for proxies beside a gateway that does.
+    Observe,
+}
+
+impl Flavour {
+    /// All of them.
+    pub const ALL: [Flavour; 2] = [Flavour::Full, Flavour::Observe];
+
+    /// The file's name under the target folder.
+    pub fn file(self) -> &'static str {
+        match self {
+            Flavour::Full => "weir.wasm",
+            Flavour::Observe => "weir-observe.wasm",
+        }
+    }
+
+    /// The Cargo features of its rooms.
+    fn features(self) -> &'static str {
+        match self {
+            Flavour::Full => "host,all",
+            Flavour::Observe => "host,slo",
+        }
+    }
+}
+
 /// The path of `weir.wasm`: the one that `WEIR_WASM` names, else a release build of the workspace's own, made now.
 /// Cargo itself lets processes that build at once wait for one another.
 ///
@@ -30,6 +60,14 @@ pub fn build_aloud() -> Result<PathBuf> {
     build_with(&[])
 }
 
+/// The path of a release build with these rooms, made now.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_flavour(flavour: Flavour) -> Result<PathBuf> {
+    make(&["--quiet"], flavour)
+}
+
 fn build_with(options: &[&str]) -> Result<PathBuf> {
     // Within a process once is enough: tests ask for it many times.
     static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -37,22 +75,27 @@ fn build_with(options: &[&str]) -> Result<PathBuf> {
     if let Some(path) = &*built {
         return Ok(path.clone());
     }
-    let path = make(options)?;
-    *built = Some(path.clone());
-    Ok(path)
-}
-
-fn make(options: &[&str]) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("WEIR_WASM").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         ensure!(path.is_file(), "WEIR_WASM names {}, which is no file", path.display());
         return Ok(path.canonicalize()?);
     }
+    let path = make(options, Flavour::Full)?;
+    *built = Some(path.clone());
+    Ok(path)
+}
+
+fn make(options: &[&str], flavour: Flavour) -> Result<PathBuf> {
     let root = paths::workspace()
         .context("the workspace that weirctl was built from is gone; set WEIR_WASM to a weir.wasm")?;
     bring_targets(root, &[weir_targets::FILTER])?;
+    let target = paths::target()?;
+    // Cargo puts what it builds in one place, whatever its features: until it is copied nobody else is to build.
+    let alone = std::fs::File::create(target.join(".weir-wasm.lock"))?;
+    alone.lock()?;
     let status = paths::cargo()
         .args(["build", "--release", "--target", weir_targets::FILTER, "--package", "weir", "--lib"])
+        .args(["--no-default-features", "--features", flavour.features()])
         .args(options)
         .current_dir(root)
         // RUSTFLAGS of a test run would replace the target's own flags, and with them SIMD.
@@ -61,8 +104,8 @@ fn make(options: &[&str]) -> Result<PathBuf> {
         .status()
         .context("cargo does not start")?;
     ensure!(status.success(), "the filter does not build");
-    let target = paths::target()?;
-    let (built, finished) = (target.join(weir_targets::FILTER).join("release/weir.wasm"), target.join("weir.wasm"));
+    let built = target.join(weir_targets::FILTER).join("release/weir.wasm");
+    let finished = target.join(flavour.file());
     finish(&built, &finished).with_context(|| format!("{} cannot be made", finished.display()))?;
     Ok(finished)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use weir::metrics::{Kind, METRICS, Metric, Shared};
+use weir::metrics::{Kind, METRICS, Metric};
 use weirctl::envoy::{Bootstrap, Cluster, Envoy, Route, WeirFilter, stats, wasm};
 use weirctl::prometheus::{Sample, parse};
 use weirctl::upstream::{Options, Upstream};
@@ -72,13 +72,7 @@ fn every_metric_has_the_labels_and_buckets_of_the_table() {
     assert!(unknown.is_empty(), "a name or a label that no regular expression took out: {unknown:?}");
     let mut seen = BTreeSet::new();
     for metric in METRICS.iter() {
-        let mut wanted: BTreeSet<&str> = match metric.shared {
-            Shared::All => ["model", "route", "tenant", "api"].into(),
-            Shared::Api => ["api"].into(),
-            Shared::None => BTreeSet::new(),
-        };
-        wanted.extend(metric.own.map(|(label, _)| label));
-        wanted.extend(stats::from_config(metric.name));
+        let wanted: BTreeSet<&str> = stats::of(metric).into_iter().collect();
         for sample in page.iter().filter(|sample| names(metric).contains(&sample.name)) {
             seen.insert(metric.name);
             let mut has: BTreeSet<&str> = sample.labels.keys().map(String::as_str).collect();
