@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::http::{chat, eventually};
+use support::http::{PATIENCE, chat, eventually};
 use support::{deploy, root};
 use weir_rls::{Asked, Memory, Rls, Rules};
 use weirctl::envoy::{Envoy, Launch, binary, wasm};
@@ -89,7 +88,7 @@ fn broken_off_call(at: SocketAddr, tenant: &str) {
 
 /// Waits until the service has been asked so many times.
 fn asked(told: &Receiver<Asked>, times: usize) -> Vec<Asked> {
-    let next = || told.recv_timeout(Duration::from_secs(10)).expect("the service is asked");
+    let next = || told.recv_timeout(PATIENCE).expect("the service is asked");
     (0..times).map(|_| next()).collect()
 }
 

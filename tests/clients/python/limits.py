@@ -5,7 +5,7 @@
 Makes calls that are refused, refused and tried again, and cut, and prints a JSON object per call and line: `call`, `way`, `raised`
 (the exception's classes, its own first; null if there was none), `says`, and `chunks` (how many were handed out before).
 
-The Envoy holds the tenant `once` to one call a day, `turns` to one every second and a half, and a run to some tokens.
+The Envoy holds the tenant `once` to one call a day, `turns` to one every six seconds, and a run to some tokens.
 """
 
 import json

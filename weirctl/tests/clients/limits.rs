@@ -31,7 +31,7 @@ fn sdks_raise_their_rate_limit_errors_wait_as_they_are_told_and_never_take_a_cut
         "identity": {"tenant": [{"header": "x-tenant"}], "run": [{"header": "x-run"}]},
         "limits": [
             calls("once", json!({"limit": 1, "per": "day"})),
-            calls("turns", json!({"limit": 40, "per": "minute", "burst": 1})),
+            calls("turns", json!({"limit": 10, "per": "minute", "burst": 1})),
             {"name": "run", "scope": ["run"], "without": "skip", "budget": {"limit": 120}, "on_exceeded": "cut"},
         ],
     });

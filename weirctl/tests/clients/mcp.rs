@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::clients;
+use crate::support::http::PATIENCE;
 use serde_json::{Value, json};
 use weirctl::envoy::{AccessLog, Bootstrap, Cluster, Envoy, Route, WeirFilter, wasm};
 use weirctl::prometheus::{Sample, parse};
@@ -43,7 +44,7 @@ fn records(log: &std::path::Path, runs: usize) -> Vec<Value> {
         let records: Vec<Value> =
             lines.filter_map(|line| serde_json::from_str(line["record"].as_str()?).ok()).collect();
         let ran = records.iter().filter(|record| record.get("tool_runs").is_some()).count();
-        if ran >= runs || begun.elapsed() > Duration::from_secs(10) {
+        if ran >= runs || begun.elapsed() > PATIENCE {
             return records;
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -55,7 +56,7 @@ fn page(envoy: &Envoy, complete: impl Fn(&[Sample]) -> bool) -> Vec<Sample> {
     let begun = Instant::now();
     loop {
         let samples = parse(&envoy.admin().get("/stats/prometheus?filter=weir_tool").unwrap());
-        if complete(&samples) || begun.elapsed() > Duration::from_secs(30) {
+        if complete(&samples) || begun.elapsed() > PATIENCE {
             return samples;
         }
         std::thread::sleep(Duration::from_millis(100));

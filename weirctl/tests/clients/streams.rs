@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::clients;
+use crate::support::http::PATIENCE;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weirctl::envoy::{AccessLog, Bootstrap, Cluster, Envoy, Route, WeirFilter, wasm};
@@ -71,7 +72,7 @@ impl Bench {
         let begun = Instant::now();
         loop {
             let records = self.records();
-            if records.len() >= wanted || begun.elapsed() > Duration::from_secs(5) {
+            if records.len() >= wanted || begun.elapsed() > PATIENCE {
                 return records;
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -93,11 +93,11 @@ fn an_envoy_goes_with_a_process_that_was_killed() {
     if let Some(told) = std::env::var_os("WEIR_TEST_TO_BE_KILLED") {
         let envoy = Launch::new(&binary::bring().unwrap()).workers(1).start(&Bootstrap::default()).unwrap();
         std::fs::write(&told, envoy.pid().to_string()).unwrap();
-        std::thread::sleep(std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_secs(600));
         return;
     }
     let mut process = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "an_envoy_goes_with_a_process_that_was_killed"])
+        .args(["--exact", "launch::an_envoy_goes_with_a_process_that_was_killed"])
         .env("WEIR_TEST_TO_BE_KILLED", &path)
         .stdout(std::process::Stdio::null())
         .spawn()

@@ -24,6 +24,7 @@ struct Users {
 /// What became of one user's wish.
 struct Action {
     /// Seconds since the epoch.
+    began: f64,
     ended: f64,
     well: bool,
     raised: Vec<String>,
@@ -44,7 +45,7 @@ impl Users {
         let mut line = String::new();
         self.from.read_line(&mut line).unwrap();
         let actions: Vec<(f64, f64, bool, Vec<String>)> = serde_json::from_str(&line).expect("one line per phase");
-        actions.into_iter().map(|(_, ended, well, raised)| Action { ended, well, raised }).collect()
+        actions.into_iter().map(|(began, ended, well, raised)| Action { began, ended, well, raised }).collect()
     }
 }
 
@@ -128,7 +129,10 @@ fn live(script: Command, config: &Value) -> Side {
     let actions = users.ended();
     let last = actions.iter().filter(|action| !action.well).map(|action| action.ended).fold(well_at, f64::max);
     side.back_after = last - well_at;
-    assert!(actions.iter().any(|action| action.well && action.ended > last), "it is well in the end");
+    // However long it takes those who were at it: who comes when the upstream is well again sees no failure.
+    let after = actions.iter().filter(|action| action.began > well_at);
+    let failed = after.filter(|action| !action.well).map(|action| action.began - well_at).collect::<Vec<_>>();
+    assert!(failed.is_empty(), "so many seconds after it was well: {failed:?}");
     // What weir counted is what the upstream saw.
     eventually("all attempts in the stats", || {
         let of = bench.attempts();
@@ -173,7 +177,6 @@ fn in_an_outage_the_upstream_gets_a_tenth_more_calls_and_not_36_times_as_many() 
     assert!(calls <= 1.1 * f64::from(actions), "{with:?}");
     // One in a hundred is what noise of so few actions may be.
     assert!(with.phases[FEW].well >= without.phases[FEW].well - 0.01, "{both:?}");
-    assert!(a < 10.0 && b < 10.0, "{both:?}");
 }
 
 #[test]

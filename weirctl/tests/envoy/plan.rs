@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use crate::support::http::eventually;
+use crate::support::http::{PATIENCE, eventually};
 use serde_json::{Value, json};
 use weirctl::envoy::{AccessLog, Bootstrap, Cluster, Envoy, Route, WeirFilter, wasm};
 
@@ -163,7 +163,7 @@ impl Rig {
                 .sum()
         };
         let begun = std::time::Instant::now();
-        while begun.elapsed() < std::time::Duration::from_secs(10) {
+        while begun.elapsed() < PATIENCE {
             last = self.envoy.admin().get("/stats/prometheus?filter=weir_plan").unwrap();
             if wanted.iter().all(|(name, label, value)| sum(&last, name, label) == *value) {
                 return;

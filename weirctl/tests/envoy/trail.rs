@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::http::{chat, eventually};
+use crate::support::http::{PATIENCE, chat, eventually};
 use crate::support::{root, skipped};
 use serde_json::{Value, json};
 use weir::features::trail::page;
@@ -40,7 +40,7 @@ fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body:
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .proxy(None)
-        .timeout_global(Some(Duration::from_secs(30)))
+        .timeout_global(Some(PATIENCE))
         .build()
         .into();
     let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{at}{path}"));

@@ -1,6 +1,7 @@
 //! One small HTTP call, blocking.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -38,17 +39,20 @@ pub fn chat(model: &str) -> Value {
         "messages": [{"role": "user", "content": "Say something."}]})
 }
 
-/// Looks until it is there, for at most ten seconds.
+/// Longer than anything takes, on a busy machine too; what takes longer hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks until it is there, patiently.
 ///
 /// # Panics
 /// If it does not come.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{what} did not come");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::raw::{self, Gate};
 
-/// Longer than anything takes; what waits longer hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything takes, on a busy machine too; what waits longer hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer as it came.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ impl Answer {
 /// A connection.
 pub struct Client {
     reader: BufReader<TcpStream>,
-    /// Told of each piece of a body that comes.
+    /// Told of the head and of each piece of a body that comes.
     pub gate: Option<Gate>,
     /// Whether bodies are kept or only counted away.
     pub keep: bool,
@@ -80,6 +80,19 @@ impl Client {
         answer
     }
 
+    /// Reads on in the chunked body of an answer whose head has come, until so many of its bytes have.
+    pub fn chunks(&mut self, bytes: usize) {
+        let mut body = Vec::new();
+        while body.len() < bytes {
+            let mut line = Vec::new();
+            self.line(&mut line).unwrap();
+            let size = u64::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+            assert!(size > 0, "the body ends after {} bytes", body.len());
+            self.body(size, &mut body).unwrap();
+            self.line(&mut line).unwrap();
+        }
+    }
+
     fn read_head(&mut self, answer: &mut Answer) -> Option<()> {
         loop {
             answer.head.clear();
@@ -88,7 +101,12 @@ impl Client {
             }
             answer.status = std::str::from_utf8(answer.head.get(9..12)?).ok()?.parse().ok()?;
             match answer.status {
-                101 | 200.. => return Some(()),
+                101 | 200.. => {
+                    if let Some(gate) = &self.gate {
+                        gate.head();
+                    }
+                    return Some(());
+                }
                 interim => answer.interim.push(interim),
             }
         }

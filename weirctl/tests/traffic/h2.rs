@@ -1,14 +1,17 @@
 //! HTTP/2 on either side of Envoy, frame by frame: a client and an upstream that reset streams where a test says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::Reason;
 use hyper::http::{HeaderMap, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
+
+use super::client::PATIENCE;
+use super::raw::Gate;
 
 /// Names and values, which need not be text.
 pub type HeaderList = Vec<(&'static str, Vec<u8>)>;
@@ -18,6 +21,8 @@ pub type HeaderList = Vec<(&'static str, Vec<u8>)>;
 pub enum Send {
     Data(Vec<u8>),
     Wait(Duration),
+    /// Waits until this is so.
+    When(When),
     /// The end of the body, with a trailer.
     Trailers,
     /// The end of the body.
@@ -26,6 +31,21 @@ pub enum Send {
     Reset(Reason),
     /// The connection ends.
     Drop,
+}
+
+/// Something that becomes true.
+#[derive(Clone)]
+pub struct When(Arc<dyn Fn() -> bool + std::marker::Send + Sync>);
+
+impl std::fmt::Debug for When {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("When")
+    }
+}
+
+/// Waits until this is so.
+pub fn when(is_so: impl Fn() -> bool + std::marker::Send + Sync + 'static) -> Send {
+    Send::When(When(Arc::new(is_so)))
 }
 
 /// What an upstream does with one request.
@@ -56,6 +76,8 @@ pub struct Ask {
     pub path: &'static str,
     pub headers: HeaderList,
     pub sends: Vec<Send>,
+    /// Told of what comes of the answer.
+    pub gate: Gate,
     /// Resets the stream after so many bytes of the answer; at 0 as soon as the head is there.
     pub leaves_after: Option<(usize, Reason)>,
 }
@@ -63,6 +85,7 @@ pub struct Ask {
 pub struct Upstream {
     pub address: SocketAddr,
     scripts: Arc<Mutex<HashMap<String, Script>>>,
+    asked: Arc<Mutex<HashSet<String>>>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -70,11 +93,12 @@ impl Upstream {
     pub fn start() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let upstream = Self { address: listener.local_addr().unwrap(), scripts: Arc::default(), runtime };
-        let scripts = Arc::clone(&upstream.scripts);
+        let upstream =
+            Self { address: listener.local_addr().unwrap(), scripts: Arc::default(), asked: Arc::default(), runtime };
+        let (scripts, asked) = (Arc::clone(&upstream.scripts), Arc::clone(&upstream.asked));
         upstream.runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(connection(socket, Arc::clone(&scripts)));
+                tokio::spawn(connection(socket, Arc::clone(&scripts), Arc::clone(&asked)));
             }
         });
         upstream
@@ -84,16 +108,26 @@ impl Upstream {
         self.scripts.lock().unwrap().insert(case.to_owned(), script);
     }
 
+    /// Waits until this upstream has been asked for a case.
+    pub fn when_asked(&self, case: &str) -> Send {
+        let (asked, case) = (Arc::clone(&self.asked), case.to_owned());
+        when(move || asked.lock().unwrap().contains(&case))
+    }
+
     /// One call to an Envoy by a client on a connection of its own.
     pub fn call(&self, at: SocketAddr, case: &str, ask: Ask) -> Got {
         self.runtime.block_on(async {
-            let call = tokio::time::timeout(Duration::from_secs(20), call(at, case, ask));
+            let call = tokio::time::timeout(PATIENCE, call(at, case, ask));
             call.await.unwrap_or_else(|_| panic!("{case} hangs"))
         })
     }
 }
 
-async fn connection(socket: TcpStream, scripts: Arc<Mutex<HashMap<String, Script>>>) -> Option<()> {
+async fn connection(
+    socket: TcpStream,
+    scripts: Arc<Mutex<HashMap<String, Script>>>,
+    asked: Arc<Mutex<HashSet<String>>>,
+) -> Option<()> {
     socket.set_nodelay(true).ok()?;
     let mut connection = h2::server::handshake(socket).await.ok()?;
     let (drop_it, mut dropped) = tokio::sync::mpsc::channel::<()>(1);
@@ -105,6 +139,7 @@ async fn connection(socket: TcpStream, scripts: Arc<Mutex<HashMap<String, Script
         let case = request.headers().get("x-case").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default();
         let script = scripts.lock().unwrap().get(&case).cloned();
         let script = script.unwrap_or_else(|| panic!("no script for `{case}`"));
+        asked.lock().unwrap().insert(case);
         tokio::spawn(answer(request, respond, script, drop_it.clone()));
     }
 }
@@ -151,6 +186,13 @@ async fn send(stream: &mut h2::SendStream<Bytes>, sends: Vec<Send>) -> bool {
                 }
             }
             Send::Wait(time) => tokio::time::sleep(time).await,
+            Send::When(When(is_so)) => {
+                let begun = Instant::now();
+                // What never comes fails the test that waits for it; this task only has to end.
+                while !is_so() && begun.elapsed() < PATIENCE {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
             Send::End => drop(stream.send_data(Bytes::new(), true)),
             Send::Trailers => {
                 let mut trailers = HeaderMap::new();
@@ -197,6 +239,7 @@ async fn call(at: SocketAddr, case: &str, ask: Ask) -> Got {
             return got;
         }
     };
+    ask.gate.head();
     got.status = response.status().as_u16();
     got.headers = response.headers().clone();
     let mut body = response.into_body();
@@ -211,6 +254,7 @@ async fn call(at: SocketAddr, case: &str, ask: Ask) -> Got {
             Some(Ok(piece)) => {
                 let _ = body.flow_control().release_capacity(piece.len());
                 got.body.extend_from_slice(&piece);
+                ask.gate.add(piece.len());
             }
             Some(Err(error)) => {
                 got.reset = error.reason();

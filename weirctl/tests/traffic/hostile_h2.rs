@@ -1,13 +1,12 @@
 //! HTTP/2 as no client and no server should speak it. After each case the next call is served as if nothing had been, and
 //! the record says how it ended.
 
-use std::time::Duration;
-
 use h2::Reason;
 use serde_json::json;
 
-use super::h2::{Ask, HeaderList, Script, Send, Upstream};
-use super::raw::{Step, chunked};
+use super::client::PATIENCE;
+use super::h2::{Ask, HeaderList, Script, Send, Upstream, when};
+use super::raw::{Gate, Step, chunked};
 use super::rig::{ASK, CHAT, EVENTS, Rig, SSE, Setup};
 
 fn chat(sends: Vec<Send>) -> Ask {
@@ -20,8 +19,6 @@ fn asked() -> Ask {
 
 fn events(count: usize, last: Send) -> Vec<Send> {
     let mut sends: Vec<Send> = EVENTS[..count].iter().map(|event| Send::Data(event.to_vec())).collect();
-    // A reset overtakes what was sent just before it.
-    sends.push(Send::Wait(Duration::from_millis(20)));
     sends.push(last);
     sends
 }
@@ -55,7 +52,13 @@ fn is_healthy_after(case: &str, rig: &Rig, upstream: &Upstream) {
 fn wherever_an_upstream_resets_its_stream_the_record_says_so() {
     let (rig, upstream) = rig();
     let with = |reads, head, sends| Script { reads, head, sends };
-    let late = |last: Send| vec![Send::Data(EVENTS[0].to_vec()), Send::Wait(Duration::from_millis(20)), last];
+    // A reset overtakes what was sent just before it: it has to wait until that has come.
+    let gate = Gate::default();
+    let has = |bytes: usize| {
+        let gate = gate.clone();
+        when(move || gate.has(bytes))
+    };
+    let late = |last: Send| vec![Send::Data(EVENTS[0].to_vec()), has(EVENTS[0].len()), last];
     let mut cases = vec![
         ("whole", all(Send::End), 200, "complete"),
         ("trailers", all(Send::Trailers), 200, "complete"),
@@ -87,7 +90,7 @@ fn wherever_an_upstream_resets_its_stream_the_record_says_so() {
         cases.push(("reset in the body", with(true, head(200), late(Send::Reset(reason))), 200, "upstream_reset"));
         cases.push((
             "reset after the head",
-            with(true, head(200), vec![Send::Wait(Duration::from_millis(20)), Send::Reset(reason)]),
+            with(true, head(200), vec![has(0), Send::Reset(reason)]),
             200,
             "upstream_reset",
         ));
@@ -95,7 +98,8 @@ fn wherever_an_upstream_resets_its_stream_the_record_says_so() {
     for (i, (what, script, status, ended)) in cases.into_iter().enumerate() {
         let case = format!("{what} {i}");
         upstream.on(&case, script);
-        let got = upstream.call(rig.envoy.address(), &case, asked());
+        gate.close();
+        let got = upstream.call(rig.envoy.address(), &case, Ask { gate: gate.clone(), ..asked() });
         assert_eq!(got.status, status, "{case}: {got:?}");
         assert_eq!(got.reset.is_some(), status == 200 && ended == "upstream_reset", "{case}: {got:?}");
         assert_eq!(rig.ended(&case), ended, "{case}: {}", rig.record(&case));
@@ -107,19 +111,21 @@ fn wherever_an_upstream_resets_its_stream_the_record_says_so() {
 fn wherever_a_client_resets_its_stream_it_is_an_abort() {
     let (rig, upstream) = rig();
     let data = || Send::Data(ASK[..9].to_vec());
-    let pause = || Send::Wait(Duration::from_millis(20));
-    let slow = Script { reads: true, head: head(200), sends: events(3, Send::Wait(Duration::from_secs(9))) };
-    let slower = Script { sends: events(1, Send::Wait(Duration::from_secs(9))), ..slow.clone() };
-    let silent = Script { reads: true, head: head(200), sends: vec![Send::Wait(Duration::from_secs(9))] };
+    let slow = Script { reads: true, head: head(200), sends: events(3, Send::Wait(PATIENCE)) };
+    let slower = Script { sends: events(1, Send::Wait(PATIENCE)), ..slow.clone() };
+    let silent = Script { reads: true, head: head(200), sends: vec![Send::Wait(PATIENCE)] };
     for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR, Reason::PROTOCOL_ERROR] {
-        let leaves = |after| Ask { leaves_after: Some((after, reason)), ..asked() };
+        let leaves = |after| Ask { leaves_after: Some((after, reason)), ..self::asked() };
+        // What is sent just before a reset may never come.
+        let asked = |what: &str| upstream.when_asked(&format!("{what} {reason:?}"));
+        let (headers, body, connection) = ("after the headers", "in the request's body", "with its connection");
         let cases = [
-            ("after the headers", chat(vec![pause(), Send::Reset(reason)]), &silent),
-            ("in the request's body", chat(vec![data(), pause(), Send::Reset(reason)]), &silent),
+            (headers, chat(vec![asked(headers), Send::Reset(reason)]), &silent),
+            (body, chat(vec![data(), asked(body), Send::Reset(reason)]), &silent),
             ("after the answer's head", leaves(0), &silent),
             ("after an event", leaves(1), &slower),
             ("after the usage", leaves(EVENTS[..3].concat().len()), &slow),
-            ("with its connection", chat(vec![data(), pause(), Send::Drop]), &silent),
+            (connection, chat(vec![data(), asked(connection), Send::Drop]), &silent),
         ];
         for (what, ask, script) in cases {
             let case = format!("{what} {reason:?}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{Client, post};
+use super::client::{Client, PATIENCE, post};
 use super::raw::{Step, chunked, head, send};
 use super::rig::{ASK, CHAT, EVENTS, Rig, SSE, Setup};
 
@@ -45,7 +45,7 @@ fn becomes(rig: &Rig, name: &str, labels: &[(&str, &str)], number: f64) {
         if found == [number] {
             return;
         }
-        let late = begun.elapsed() > Duration::from_secs(10);
+        let late = begun.elapsed() > PATIENCE;
         assert!(!late, "{found:?}, not {number}, for {name} {labels:?} in {samples:#?}");
         std::thread::sleep(Duration::from_millis(50));
     }

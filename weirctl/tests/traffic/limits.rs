@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client, post};
+use super::client::{Answer, Client, PATIENCE, post};
 use super::raw::{Step, chunked};
 use super::rig::{CHAT, EVENTS, Rig, SSE, Setup};
 
@@ -61,6 +61,28 @@ fn begin(rig: &Rig, case: &str, headers: &[(&str, &str)], body: &[u8], steps: Ve
     client
 }
 
+/// A call that is at the filter by now, and whose answer nobody has read yet.
+fn arrives(rig: &Rig, case: &str, headers: &[(&str, &str)], body: &[u8], steps: Vec<Step>) -> Client {
+    let before = rig.heard_of();
+    let client = begin(rig, case, headers, body, steps);
+    rig.hears_of(before + 1);
+    client
+}
+
+/// Does something under another name again and again until it was done in so much time. What takes longer on a busy machine is decided
+/// otherwise, and rightly so.
+fn within<T>(most: Duration, mut attempt: impl FnMut(&str) -> T) -> T {
+    let begun = Instant::now();
+    for n in 0.. {
+        let (tried, found) = (Instant::now(), attempt(&n.to_string()));
+        if tried.elapsed() < most {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it always takes longer than {most:?}");
+    }
+    unreachable!("there are always more numbers")
+}
+
 /// An ordinary call of a tenant, answered with [`EVENTS`]: its status.
 fn status(rig: &Rig, case: &str, tenant: &str) -> u16 {
     call(rig, case, &[("x-tenant", tenant)], ASK, answer()).status
@@ -83,13 +105,13 @@ fn limit(rig: &Rig, case: &str) -> Value {
 }
 
 /// Looks until it is so.
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what} did not come");
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::client::PATIENCE;
+
 /// What an upstream does for one request, step by step.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -18,6 +20,8 @@ pub enum Step {
     Body,
     /// One write.
     Send(Bytes),
+    /// Waits until the client has got the answer's head.
+    Head(Gate),
     /// Waits until the client has got so many bytes of the body.
     Until(Gate, usize),
     /// Lets time pass.
@@ -34,20 +38,55 @@ pub enum Step {
 
 /// How much a client has got so far; shared with it.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<(Mutex<usize>, Condvar)>);
+pub struct Gate(Arc<(Mutex<Arrived>, Condvar)>);
+
+/// What has come of an answer.
+#[derive(Debug, Default)]
+struct Arrived {
+    head: bool,
+    /// Bytes of the body.
+    body: usize,
+    /// The client has gone: nothing more will come.
+    over: bool,
+}
 
 impl Gate {
-    /// The client has got more.
+    /// The client has got the head.
+    pub fn head(&self) {
+        self.change(|arrived| arrived.head = true);
+    }
+
+    /// The client has got more of the body.
     pub fn add(&self, bytes: usize) {
-        *self.0.0.lock().unwrap() += bytes;
+        self.change(|arrived| arrived.body += bytes);
+    }
+
+    /// Begins anew, for another answer.
+    pub fn close(&self) {
+        self.change(|arrived| *arrived = Arrived::default());
+    }
+
+    /// Nobody has to wait any longer.
+    pub fn open(&self) {
+        self.change(|arrived| arrived.over = true);
+    }
+
+    /// Whether the client has got the head and so many bytes of the body.
+    pub fn has(&self, bytes: usize) -> bool {
+        let arrived = self.0.0.lock().unwrap();
+        arrived.over || arrived.head && arrived.body >= bytes
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Arrived)) {
+        change(&mut self.0.0.lock().unwrap());
         self.0.1.notify_all();
     }
 
     fn wait(&self, bytes: usize) {
-        let at_least = |got: &mut usize| *got < bytes;
+        let at_least = |arrived: &mut Arrived| !(arrived.over || arrived.head && arrived.body >= bytes);
         let got = self.0.0.lock().unwrap();
         // A client that never gets it fails its own test; this thread only has to end.
-        drop(self.0.1.wait_timeout_while(got, Duration::from_secs(5), at_least));
+        drop(self.0.1.wait_timeout_while(got, PATIENCE, at_least));
     }
 }
 
@@ -151,6 +190,7 @@ fn serve(socket: &TcpStream, shared: &Shared) -> Option<()> {
                         return None;
                     }
                 }
+                Step::Head(gate) => gate.wait(0),
                 Step::Until(gate, bytes) => gate.wait(*bytes),
                 Step::Wait(time) => std::thread::sleep(*time),
                 Step::Reset => return reset(socket),

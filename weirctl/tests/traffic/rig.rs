@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use weirctl::envoy::admin::Admin;
 use weirctl::envoy::{AccessLog, Bootstrap, Cluster, Envoy, Launch, Route, WeirFilter, binary, wasm};
 
-use super::client::{Answer, Client, post};
+use super::client::{Answer, Client, PATIENCE, post};
 use super::raw::{Raw, Step, chunked};
 
 pub const CHAT: &str = "/v1/chat/completions";
@@ -68,6 +69,12 @@ fn resource(filter: Value, version: u32) -> String {
     let mut filter = filter;
     filter["@type"] = json!("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
     json!({"version_info": version.to_string(), "resources": [filter]}).to_string()
+}
+
+/// The number of requests that an Envoy has heard of since its start.
+pub fn heard_of(admin: &Admin) -> u64 {
+    let stats = admin.get("/stats?filter=^http.llm.downstream_rq_total$").unwrap();
+    stats.trim().rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 pub struct Rig {
@@ -160,7 +167,7 @@ impl Rig {
             if self.envoy.admin().get("/stats?filter=config_reload").unwrap().contains(&taken) {
                 return;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "not replaced: {}", self.envoy.log());
+            assert!(begun.elapsed() < PATIENCE, "not replaced: {}", self.envoy.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -175,6 +182,21 @@ impl Rig {
         let mut client = self.connect();
         client.send(&post(CHAT, &[("x-case", case)], ASK));
         client.answer("POST")
+    }
+
+    /// Waits until Envoy has heard of so many requests since its start, whatever becomes of them: with one worker, all of them are
+    /// at the filter before it looks at what is sent afterwards.
+    pub fn hears_of(&self, requests: u64) {
+        let begun = Instant::now();
+        while self.heard_of() < requests {
+            assert!(begun.elapsed() < PATIENCE, "no {requests} requests: {}", self.envoy.log());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The number of requests that Envoy has heard of since its start.
+    pub fn heard_of(&self) -> u64 {
+        heard_of(self.envoy.admin())
     }
 
     /// The call's records so far, by case.
@@ -197,7 +219,7 @@ impl Rig {
             if let Some(record) = self.records().remove(case) {
                 return record;
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "no record of `{case}`: {}", self.envoy.log());
+            assert!(begun.elapsed() < PATIENCE, "no record of `{case}`: {}", self.envoy.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -1,12 +1,10 @@
 //! A running stream that uses more than there is.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::super::client::{Answer, post};
 use super::super::formats::{Format, formats};
-use super::super::raw::{Step, chunk, head, last_chunk, send};
+use super::super::raw::{Gate, Step, chunk, head, last_chunk, send};
 use super::super::rig::Rig;
 use super::{eventually, limit, rig};
 
@@ -21,12 +19,15 @@ fn long(format: &Format) -> (String, Vec<Vec<u8>>) {
     (kind, answer.parts.iter().map(|part| part.bytes.to_vec()).collect())
 }
 
-fn call(rig: &Rig, case: &str, format: &Format, steps: Vec<Step>) -> Answer {
+fn call(rig: &Rig, case: &str, format: &Format, gate: &Gate, steps: Vec<Step>) -> Answer {
     rig.upstream.on(case, steps);
     let mut client = rig.connect();
+    client.gate = Some(gate.clone());
     let headers = [("x-case", case), ("x-run", case), ("host", format.host), ("accept-encoding", "gzip, br")];
     client.send(&post(format.path(true), &headers, &format.request(true)));
-    client.answer("POST")
+    let answer = client.answer("POST");
+    gate.open();
+    answer
 }
 
 /// How the upstream writes.
@@ -40,20 +41,42 @@ enum Writes {
     Torn,
 }
 
-fn steps(kind: &str, parts: &[Vec<u8>], writes: Writes) -> Vec<Step> {
+/// So many parts are on their way at once where they are written one by one: the next is written when the client has got what was before
+/// these. Else a busy machine would hand over many of them together.
+const ON_THEIR_WAY: usize = 2;
+
+fn steps(kind: &str, parts: &[Vec<u8>], writes: Writes, gate: &Gate) -> Vec<Step> {
     let start = head("200 OK", &[("content-type", kind), ("transfer-encoding", "chunked")]);
     let mut steps = vec![start];
+    // How much of the body is there behind each part.
+    let ends: Vec<usize> = parts
+        .iter()
+        .scan(0, |end, part| {
+            *end += part.len();
+            Some(*end)
+        })
+        .collect();
+    let written = |steps: &mut Vec<Step>, bytes: usize| {
+        let whole = ends.partition_point(|end| *end <= bytes);
+        if let Some(before) = whole.checked_sub(ON_THEIR_WAY + 1) {
+            steps.push(Step::Until(gate.clone(), ends[before]));
+        }
+    };
     match writes {
         Writes::Apart => {
-            for part in parts {
-                steps.extend([chunk(part), Step::Wait(Duration::from_micros(300))]);
+            for (part, end) in parts.iter().zip(&ends) {
+                steps.push(chunk(part));
+                written(&mut steps, *end);
             }
             steps.push(Step::Gone);
         }
         Writes::Together => steps.extend([chunk(&parts.concat()[..]), last_chunk()]),
         Writes::Torn => {
+            let mut bytes = 0;
             for piece in parts.concat().chunks(37) {
-                steps.extend([chunk(piece), Step::Wait(Duration::from_micros(200))]);
+                steps.push(chunk(piece));
+                bytes += piece.len();
+                written(&mut steps, bytes);
             }
             steps.push(Step::Gone);
         }
@@ -80,7 +103,8 @@ fn a_stream_is_cut_between_events_with_its_apis_own_error() {
             for writes in [Writes::Apart, Writes::Torn, Writes::Together] {
                 let case = format!("{} {writes:?}", format.name);
                 let (kind, parts) = long(&format);
-                let answer = call(&rig, &case, &format, steps(&kind, &parts, writes));
+                let gate = Gate::default();
+                let answer = call(&rig, &case, &format, &gate, steps(&kind, &parts, writes, &gate));
                 assert_eq!((answer.status, answer.whole), (200, false), "{case}: the body has no end");
                 let said = is_cut(&parts, &answer.body)
                     .unwrap_or_else(|| panic!("{case}: {}", String::from_utf8_lossy(&answer.body)));
@@ -124,7 +148,8 @@ fn warn_marks_a_stream_and_finish_lets_it_end() {
         let rig = rig(on_exceeded(what), false);
         for format in formats().into_iter().filter(|format| format.api != "embeddings") {
             let (kind, parts) = long(&format);
-            let answer = call(&rig, format.name, &format, steps(&kind, &parts, Writes::Together));
+            let gate = Gate::default();
+            let answer = call(&rig, format.name, &format, &gate, steps(&kind, &parts, Writes::Together, &gate));
             assert!(answer.whole && answer.body == parts.concat(), "{}", format.name);
             let limit = limit(&rig, format.name);
             assert_eq!(limit["verdict"], verdict, "{}: {limit}", format.name);
@@ -142,7 +167,8 @@ fn a_shadow_cuts_nothing() {
     let rig = rig(limits, false);
     let format = &formats()[0];
     let (kind, parts) = long(format);
-    let answer = call(&rig, "shadow", format, steps(&kind, &parts, Writes::Together));
+    let gate = Gate::default();
+    let answer = call(&rig, "shadow", format, &gate, steps(&kind, &parts, Writes::Together, &gate));
     assert!(answer.whole && answer.body == parts.concat());
     assert_eq!(limit(&rig, "shadow")["verdict"], "shadow");
 }

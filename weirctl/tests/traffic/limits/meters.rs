@@ -1,8 +1,10 @@
 //! What limits say of themselves in Envoy's stats.
 
 use serde_json::json;
+use weir::metrics::METRICS;
 use weirctl::prometheus::{Sample, parse};
 
+use super::super::client::PATIENCE;
 use super::super::raw::Step;
 use super::super::rig::{Rig, Setup};
 use super::{ASK, answer, begin, call, eventually, rig, status, with};
@@ -24,7 +26,7 @@ pub fn becomes(rig: &Rig, name: &str, labels: &[(&str, &str)], wanted: f64) {
     };
     let begun = std::time::Instant::now();
     while look().is_none() {
-        assert!(begun.elapsed().as_secs() < 5, "{what}, not {:#?}", last.borrow());
+        assert!(begun.elapsed() < PATIENCE, "{what}, not {:#?}", last.borrow());
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
@@ -38,16 +40,22 @@ fn every_limit_counts_what_it_said_and_how_long_calls_waited() {
             "rate": {"limit": 10, "per": "second", "burst": 1}},
         {"name": "run", "scope": ["run"], "without": "refuse", "budget": {"limit": 10000}},
     ]);
-    let rig = rig(limits, false);
-    // Counters of what passes and what is refused are there before there is anything to count.
-    becomes(&rig, "weir_limit_total", &[("limit", "rpm"), ("verdict", "refuse")], 0.0);
-    for n in 0..3 {
-        status(&rig, &format!("a {n}"), "acme");
-    }
-    for n in 0..2 {
-        let headers = [("x-tenant", "other"), ("x-user", "u"), ("x-run", "r")];
-        assert_eq!(call(&rig, &format!("b {n}"), &headers, ASK, answer()).status, 200);
-    }
+    let counted = || {
+        let rig = rig(limits.clone(), false);
+        // Counters of what passes and what is refused are there before there is anything to count.
+        becomes(&rig, "weir_limit_total", &[("limit", "rpm"), ("verdict", "refuse")], 0.0);
+        for n in 0..3 {
+            status(&rig, &format!("a {n}"), "acme");
+        }
+        for n in 0..2 {
+            let headers = [("x-tenant", "other"), ("x-user", "u"), ("x-run", "r")];
+            assert_eq!(call(&rig, &format!("b {n}"), &headers, ASK, answer()).status, 200);
+        }
+        let waited = rig.record("b 1")["limits"][2]["waited_ms"].as_f64().filter(|ms| *ms > 0.0)?;
+        Some((rig, waited))
+    };
+    // Until the second of a user comes before its turn.
+    let (rig, waited) = eventually("a call that waits", counted);
     for (limit, verdict, count) in [
         ("rpm", "pass", 4.0),
         ("rpm", "refuse", 1.0),
@@ -61,7 +69,14 @@ fn every_limit_counts_what_it_said_and_how_long_calls_waited() {
         becomes(&rig, "weir_limit_total", &[("limit", limit), ("verdict", verdict)], count);
     }
     becomes(&rig, "weir_limit_wait_ms_count", &[("limit", "wait")], 1.0);
-    becomes(&rig, "weir_limit_wait_ms_bucket", &[("limit", "wait"), ("le", "100")], 1.0);
+    let buckets = METRICS.iter().find(|metric| metric.name == "weir_limit_wait_ms").unwrap().buckets;
+    for (le, count) in [
+        (buckets.iter().rfind(|le| (**le as f64) < waited.floor()), 0.0),
+        (buckets.iter().find(|le| (**le as f64) > waited.ceil()), 1.0),
+    ] {
+        let Some(le) = le.map(u64::to_string) else { continue };
+        becomes(&rig, "weir_limit_wait_ms_bucket", &[("limit", "wait"), ("le", &le)], count);
+    }
     becomes(&rig, "weir_limit_remaining", &[("limit", "rpm"), ("key", "acme")], 0.0);
     becomes(&rig, "weir_limit_remaining", &[("limit", "rpm"), ("key", "other")], 0.0);
     becomes(&rig, "weir_limit_remaining", &[("limit", "new")], 0.0);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::raw::Step;
 use super::super::rig::{Rig, Setup};
-use super::{ASK, answer, begin, call, eventually, identity};
+use super::{ASK, answer, arrives, begin, call, eventually, identity};
 
 fn config(limits: Value) -> Value {
     json!({"identity": identity(), "limits": limits})
@@ -28,11 +28,7 @@ fn calls_that_wait_are_let_go_though_config_or_wasm_are_replaced() {
             // A place in flight is taken until its client goes; a turn of the rate is taken by passing.
             let mut first = begin(&rig, &case("first"), &[], ASK, vec![answer()[0].clone(), Step::Gone]);
             assert_eq!(first.head().status, 200);
-            let waits = ["one", "two"].map(|name| {
-                let client = begin(&rig, &case(name), &[], ASK, answer());
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                client
-            });
+            let waits = ["one", "two"].map(|name| arrives(&rig, &case(name), &[], ASK, answer()));
             let free = other == json!([]);
             rig.replace(round + 1, &config(other), other_file);
             if free {
