@@ -28,14 +28,14 @@ use crate::report::{self, Report, Settled};
 use crate::shared::Store;
 use crate::signals::estimate::Estimator;
 use crate::signals::identity;
-use crate::signals::kind::Kind;
+use crate::signals::kind::{Kind, asks_for_tool};
 use crate::signals::timing::Timing;
 use crate::units::{Nanos, Span};
 use crate::wire::body::{Body, BodyHead, Unread};
 use crate::wire::dialects;
 use crate::wire::facts::Facts;
 use crate::wire::hide::HideUsage;
-use crate::wire::request::{Injected, Request};
+use crate::wire::request::{Asked, Injected, Request};
 use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
 use admission::Admission;
@@ -167,6 +167,9 @@ impl Stream {
         self.tenant = identity::find(&identity.tenant, head, properties);
         self.user = identity::find(&identity.user, head, properties);
         self.run = identity::find(&identity.run, head, properties);
+        // MCP carries trace context in its messages where no header does.
+        let nowhere = self.run.is_none() && !identity.run.is_empty();
+        self.reads_tool |= nowhere && self.asked.api == Api::Other && asks_for_tool(head);
         let may_ask = matches!(self.asked.api, Api::OpenAiChat | Api::OpenAiCompletions);
         if self.config.usage.inject && may_ask && !end && of("content-encoding").is_empty() {
             self.inject = Inject::Perhaps;
@@ -203,6 +206,7 @@ impl Stream {
         if !matches!(self.inject, Inject::Perhaps) {
             self.retry_body(bytes, end);
             self.request.push(bytes);
+            self.run_in_body();
             return Flow::Forward;
         }
         let injected = self.request.push_and_inject(bytes);
@@ -222,6 +226,24 @@ impl Stream {
                 Flow::Replace(bytes)
             }
         }
+    }
+
+    /// The run of an MCP request, from what its message carries, if its head has none.
+    fn run_in_body(&mut self) {
+        struct NoProperties;
+        impl Properties for NoProperties {
+            fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
+                None
+            }
+        }
+        let Asked { traceparent, baggage, .. } = self.request.asked();
+        if self.run.is_some() || traceparent.is_none() && baggage.is_none() {
+            return;
+        }
+        let of = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
+        let (traceparent, baggage) = (of(traceparent), of(baggage));
+        let head = [(&b"traceparent"[..], &*traceparent), (b"baggage", &*baggage)];
+        self.run = identity::find(&self.config.identity.run, Headers(&head), &NoProperties);
     }
 
     /// The answer's headers (not those of a 1xx).

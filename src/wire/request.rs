@@ -32,11 +32,16 @@ enum Field {
     Call,
     Method,
     Called,
+    TraceParent,
+    Baggage,
 }
 
 impl Meaning for Field {
     fn wants_text(self) -> bool {
-        matches!(self, Field::Model | Field::ToolName | Field::Method | Field::Called)
+        matches!(
+            self,
+            Field::Model | Field::ToolName | Field::Method | Field::Called | Field::TraceParent | Field::Baggage
+        )
     }
 }
 
@@ -104,7 +109,10 @@ const TOOL: Tree = Tree {
 
 /// MCP: a JSON-RPC request, `tools/call` among others.
 const METHOD: Tree = leaf!(Method);
-const PARAMS: Tree = obj! { "name" => leaf!(Called) };
+const PARAMS: Tree = obj! {
+    "name" => leaf!(Called),
+    "_meta" => obj! { "traceparent" => leaf!(Field::TraceParent), "baggage" => leaf!(Field::Baggage) },
+};
 
 /// Cloud Code puts a request of Gemini's into an envelope.
 const ENVELOPED: Tree = obj! {
@@ -194,6 +202,10 @@ pub struct Asked {
     pub called: Option<String>,
     /// The tools that a batch of such requests calls.
     pub batch: Vec<String>,
+    /// W3C trace context and baggage that such a request carries in its parameters; of a batch the first.
+    pub traceparent: Option<String>,
+    /// The same of its baggage, cut at [`crate::json::MAX_TEXT`] bytes.
+    pub baggage: Option<String>,
 }
 
 impl Asked {
@@ -340,6 +352,10 @@ fn changed(piece: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
+fn owned(value: Scalar<'_>) -> Option<String> {
+    value.text().map(std::borrow::Cow::into_owned)
+}
+
 impl Visitor<Field> for Seen {
     fn open(&mut self, means: Field, at: usize) {
         match means {
@@ -382,9 +398,11 @@ impl Visitor<Field> for Seen {
                 self.messages |= means == Messages;
                 self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len());
             }
-            Model => self.asked.model = value.text().map(std::borrow::Cow::into_owned),
-            Method => self.asked.method = value.text().map(std::borrow::Cow::into_owned),
-            Called => self.asked.called = value.text().map(std::borrow::Cow::into_owned),
+            Model => self.asked.model = owned(value),
+            Method => self.asked.method = owned(value),
+            Called => self.asked.called = owned(value),
+            Field::TraceParent => self.asked.traceparent = self.asked.traceparent.take().or_else(|| owned(value)),
+            Field::Baggage => self.asked.baggage = self.asked.baggage.take().or_else(|| owned(value)),
             Stream => self.asked.stream = Some(value == Scalar::Bool(true)),
             MaxTokens => self.asked.max_tokens = value.count().or(self.asked.max_tokens),
             ToolName => {

@@ -157,7 +157,8 @@ fn sources_are_few_and_short_and_what_cannot_be_read_is_counted_once() {
     let many: Vec<Value> = (0..100).map(|i| json!({"url": format!("{i} {long}")})).collect();
     let text = json!({"results": many}).to_string();
     let mut worker = worker(POINTERS);
-    let (sources, record, _) = play(&mut worker, ("/v1/collections/c/search", &[]), ("200", &[JSON]), &[text.as_bytes()]);
+    let (sources, record, _) =
+        play(&mut worker, ("/v1/collections/c/search", &[]), ("200", &[JSON]), &[text.as_bytes()]);
     assert!(sources.len() < 16 && sources.iter().all(|source| source.len() <= 64), "what the trail has room for");
     assert_eq!(record.unread, 0);
     #[rustfmt::skip]

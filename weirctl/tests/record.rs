@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use weir::record::{
-    Attempt, Cost, Ended, Limited, PlanStep, Record, Retry, ServerTimes, Times, ToolCall, ToolRun, Upstream, Usage,
-    UsageSource,
+    Attempt, Billed, Cost, Ended, Limited, PlanStep, Record, Retry, ServerTimes, Times, ToolCall, ToolRun, Upstream,
+    Usage, UsageSource,
 };
 use weir::signals::chain::{Chain, Key};
 
@@ -53,6 +53,7 @@ fn full() -> Record {
             input_audio: Some(0),
             output_audio: Some(0),
             total: Some(0),
+            billed: Some(Billed { input: Some(0), output: Some(0) }),
         },
         time: Times {
             headers_ms: Some(0.0),
