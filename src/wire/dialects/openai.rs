@@ -26,50 +26,30 @@ macro_rules! reasoning {
     ($name:literal) => {
         Tree {
             means: Some(ReasoningAs($name)),
-            keys: &[
-                ("text", leaf!(ReasoningAs($name))),
-                ("content", leaf!(ReasoningAs($name))),
-                ("thinking", leaf!(ReasoningAs($name))),
-                ("summary", leaf!(ReasoningAs($name))),
-            ],
-            item: Some(&Tree {
-                means: Some(ReasoningAs($name)),
-                keys: &[
-                    ("text", leaf!(ReasoningAs($name))),
-                    ("content", leaf!(ReasoningAs($name))),
-                    ("thinking", leaf!(ReasoningAs($name))),
-                    ("summary", leaf!(ReasoningAs($name))),
-                ],
-                item: None,
-                rest: None,
+            keys: &[("text", leaf!(ReasoningAs($name))), ("content", leaf!(ReasoningAs($name)))],
+            item: Some(&obj! {
+                "text" => leaf!(ReasoningAs($name)),
+                "thinking" => leaf!(ReasoningAs($name)),
+                "summary" => leaf!(ReasoningAs($name)),
             }),
             rest: None,
         }
     };
 }
 
-macro_rules! message {
-    ($means:expr) => {
-        Tree {
-            means: $means,
-            keys: &[
-                ("content", CONTENT),
-                ("refusal", leaf!(Text)),
-                ("reasoning_content", reasoning!(0)),
-                ("reasoning", reasoning!(1)),
-                ("reasoning_text", reasoning!(2)),
-                ("reasoning_details", reasoning!(3)),
-                ("thinking", reasoning!(4)),
-                ("thinking_blocks", reasoning!(5)),
-                ("tool_calls", TOOL_CALLS),
-                ("function_call", obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) }),
-                ("audio", obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) }),
-            ],
-            item: None,
-            rest: None,
-        }
-    };
-}
+const MESSAGE_KEYS: &[(&str, Tree)] = &[
+    ("content", CONTENT),
+    ("refusal", leaf!(Text)),
+    ("reasoning_content", reasoning!(0)),
+    ("reasoning", reasoning!(1)),
+    ("reasoning_text", reasoning!(2)),
+    ("reasoning_details", reasoning!(3)),
+    ("thinking", reasoning!(4)),
+    ("thinking_blocks", reasoning!(5)),
+    ("tool_calls", TOOL_CALLS),
+    ("function_call", obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) }),
+    ("audio", obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) }),
+];
 
 const TOOL_CALLS: Tree = list!(obj! { Tool;
     "index" => leaf!(ToolIndex),
@@ -78,8 +58,8 @@ const TOOL_CALLS: Tree = list!(obj! { Tool;
     "custom" => obj! { "name" => leaf!(ToolName), "input" => leaf!(ToolArgs) },
 });
 
-const DELTA: Tree = message!(Some(Piece));
-pub(super) const MESSAGE: Tree = message!(None);
+const DELTA: Tree = Tree { means: Some(Piece), keys: MESSAGE_KEYS, item: None, rest: None };
+pub(super) const MESSAGE: Tree = Tree { means: None, ..DELTA };
 
 /// Cached and reasoning counts have as many spellings as there are providers; an object never has two that differ.
 pub(super) const USAGE: Tree = obj! { Usage;
@@ -172,13 +152,10 @@ macro_rules! answer {
 /// One event: Perplexity and Writer repeat the whole message beside the delta, which does not count again.
 pub static EVENT: Tree = answer! { "delta" => DELTA; };
 
-/// A whole answer, or chunks that are lines.
-pub static WHOLE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA; };
+/// A whole answer, or chunks that are lines. Endpoints of SageMaker speak this, or as TGI does.
+pub static WHOLE: Tree = Tree { item: Some(&WHOLE), ..ONE };
 
-/// An endpoint of SageMaker's, or one event of it: whatever its container speaks, which is mostly this, or what TGI does.
-pub static SAGEMAKER: Tree = Tree { item: Some(&SAGEMAKER_ONE), ..SAGEMAKER_ONE };
-
-const SAGEMAKER_ONE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA;
+const ONE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA;
     "generated_text" => leaf!(Text),
     "token" => obj! { "text" => leaf!(Text) },
     "details" => obj! {
