@@ -1,8 +1,8 @@
 //! What a request's body tells, read as it passes: which model, a stream or not, how much at most, with which tools, and how
 //! long the prompt is. One tree for all providers: their names do not contradict each other.
 
-use crate::json::{Meaning, Node, Reader, Scalar, Visitor};
-use crate::wire::tree::{leaf, list, obj};
+use crate::json::{Inside, Meaning, Node, Reader, Scalar, Visitor};
+use crate::wire::tree::{leaf, list, obj, object_or_list};
 
 /// Most tool names that are kept.
 const MAX_TOOLS: usize = 64;
@@ -51,7 +51,7 @@ use Field::{
     ToolName,
 };
 
-const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
+const SKIP: Tree = Tree { means: None, inside: None };
 
 /// What stands in a prompt and is no text to read: names, types, images, audio, files.
 const NO_TEXT: &[(&str, Tree)] = &[
@@ -78,10 +78,12 @@ const NO_TEXT: &[(&str, Tree)] = &[
 ];
 
 /// Everything a model reads: all texts in it count.
-static PROMPT: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
+static PROMPT: Tree =
+    Tree { means: Some(Prompt), inside: Some(&Inside { keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) }) };
 
 /// The same, where a tree begins to be prompt: one constant cannot read the other.
-const PROMPT_HERE: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
+const PROMPT_HERE: Tree =
+    Tree { means: Some(Prompt), inside: Some(&Inside { keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) }) };
 
 /// The same, of which it matters whether it is there.
 macro_rules! prompt {
@@ -90,21 +92,24 @@ macro_rules! prompt {
     };
 }
 
-const FUNCTION: Tree = Tree { means: None, keys: &[("name", leaf!(ToolName))], item: None, rest: Some(&PROMPT) };
+const FUNCTION: Tree =
+    Tree { means: None, inside: Some(&Inside { keys: &[("name", leaf!(ToolName))], item: None, rest: Some(&PROMPT) }) };
 
 /// One tool, whoever's: its description and schema are part of the prompt.
 const TOOL: Tree = Tree {
     means: None,
-    keys: &[
-        ("type", SKIP),
-        ("name", leaf!(ToolName)),
-        ("function", FUNCTION),
-        ("toolSpec", FUNCTION),
-        ("functionDeclarations", list!(FUNCTION)),
-        ("function_declarations", list!(FUNCTION)),
-    ],
-    item: None,
-    rest: Some(&PROMPT),
+    inside: Some(&Inside {
+        keys: &[
+            ("type", SKIP),
+            ("name", leaf!(ToolName)),
+            ("function", FUNCTION),
+            ("toolSpec", FUNCTION),
+            ("functionDeclarations", list!(FUNCTION)),
+            ("function_declarations", list!(FUNCTION)),
+        ],
+        item: None,
+        rest: Some(&PROMPT),
+    }),
 };
 
 /// MCP: a JSON-RPC request, `tools/call` among others.
@@ -122,64 +127,73 @@ const ENVELOPED: Tree = obj! {
     "generationConfig" => obj! { "maxOutputTokens" => leaf!(MaxTokens) },
 };
 
-static REQUEST: Tree = Tree { item: Some(&obj!(Call; "method" => METHOD, "params" => PARAMS)), ..BODY };
+/// A request, or a batch of MCP's.
+static REQUEST: Tree = object_or_list!(KEYS, obj!(Call; "method" => METHOD, "params" => PARAMS));
 
-const BODY: Tree = obj! {
-    "model" => leaf!(Model),
-    "model_id" => leaf!(Model),
-    "stream" => leaf!(Stream),
-    "stream_options" => Tree {
-        means: Some(StreamOptions),
-        keys: &[("include_usage", leaf!(IncludeUsage))],
-        item: None,
-        rest: Some(&leaf!(OtherOption)),
-    },
-    "max_tokens" => leaf!(MaxTokens),
-    "max_completion_tokens" => leaf!(MaxTokens),
-    "max_output_tokens" => leaf!(MaxTokens),
-    "max_tokens_to_sample" => leaf!(MaxTokens),
-    "max_gen_len" => leaf!(MaxTokens),
-    "generationConfig" => obj! { "maxOutputTokens" => leaf!(MaxTokens) },
-    "generation_config" => obj! { "max_output_tokens" => leaf!(MaxTokens) },
-    "inferenceConfig" => obj! { "maxTokens" => leaf!(MaxTokens), "max_new_tokens" => leaf!(MaxTokens) },
-    "textGenerationConfig" => obj! { "maxTokenCount" => leaf!(MaxTokens) },
-    "parameters" => obj! { "max_new_tokens" => leaf!(MaxTokens), "max_tokens" => leaf!(MaxTokens) },
-    "sampling_params" => obj! { "max_new_tokens" => leaf!(MaxTokens) },
-    "n_predict" => leaf!(MaxTokens),
-    "servingMode" => obj! { "modelId" => leaf!(Model) },
-    "chatRequest" => obj! {
-        "messages" => PROMPT_HERE,
-        "message" => PROMPT_HERE,
-        "isStream" => leaf!(Stream),
-        "maxTokens" => leaf!(MaxTokens),
-    },
-    "options" => obj! { "num_predict" => leaf!(MaxTokens) },
-    "tools" => list!(TOOL),
-    "toolConfig" => obj! { "tools" => list!(TOOL) },
-    "functions" => list!(FUNCTION),
-    "messages" => prompt!(Messages),
-    "contents" => PROMPT_HERE,
-    "input" => prompt!(Input),
-    "inputs" => PROMPT_HERE,
-    "inputText" => PROMPT_HERE,
-    "instructions" => PROMPT_HERE,
-    "prompt" => prompt!(Messages),
-    "text" => PROMPT_HERE,
-    "system" => PROMPT_HERE,
-    "systemInstruction" => PROMPT_HERE,
-    "system_instruction" => PROMPT_HERE,
-    "message" => PROMPT_HERE,
-    "chat_history" => PROMPT_HERE,
-    "documents" => PROMPT_HERE,
-    "preamble" => PROMPT_HERE,
-    "texts" => PROMPT_HERE,
-    "content" => PROMPT_HERE,
-    "requests" => list!(obj! { "content" => PROMPT_HERE, "model" => SKIP }),
-    "instances" => PROMPT_HERE,
-    "request" => ENVELOPED,
-    "method" => METHOD,
-    "params" => PARAMS,
-};
+const KEYS: &[(&str, Tree)] = &[
+    ("model", leaf!(Model)),
+    ("model_id", leaf!(Model)),
+    ("stream", leaf!(Stream)),
+    (
+        "stream_options",
+        Tree {
+            means: Some(StreamOptions),
+            inside: Some(&Inside {
+                keys: &[("include_usage", leaf!(IncludeUsage))],
+                item: None,
+                rest: Some(&leaf!(OtherOption)),
+            }),
+        },
+    ),
+    ("max_tokens", leaf!(MaxTokens)),
+    ("max_completion_tokens", leaf!(MaxTokens)),
+    ("max_output_tokens", leaf!(MaxTokens)),
+    ("max_tokens_to_sample", leaf!(MaxTokens)),
+    ("max_gen_len", leaf!(MaxTokens)),
+    ("generationConfig", obj! { "maxOutputTokens" => leaf!(MaxTokens) }),
+    ("generation_config", obj! { "max_output_tokens" => leaf!(MaxTokens) }),
+    ("inferenceConfig", obj! { "maxTokens" => leaf!(MaxTokens), "max_new_tokens" => leaf!(MaxTokens) }),
+    ("textGenerationConfig", obj! { "maxTokenCount" => leaf!(MaxTokens) }),
+    ("parameters", obj! { "max_new_tokens" => leaf!(MaxTokens), "max_tokens" => leaf!(MaxTokens) }),
+    ("sampling_params", obj! { "max_new_tokens" => leaf!(MaxTokens) }),
+    ("n_predict", leaf!(MaxTokens)),
+    ("servingMode", obj! { "modelId" => leaf!(Model) }),
+    (
+        "chatRequest",
+        obj! {
+            "messages" => PROMPT_HERE,
+            "message" => PROMPT_HERE,
+            "isStream" => leaf!(Stream),
+            "maxTokens" => leaf!(MaxTokens),
+        },
+    ),
+    ("options", obj! { "num_predict" => leaf!(MaxTokens) }),
+    ("tools", list!(TOOL)),
+    ("toolConfig", obj! { "tools" => list!(TOOL) }),
+    ("functions", list!(FUNCTION)),
+    ("messages", prompt!(Messages)),
+    ("contents", PROMPT_HERE),
+    ("input", prompt!(Input)),
+    ("inputs", PROMPT_HERE),
+    ("inputText", PROMPT_HERE),
+    ("instructions", PROMPT_HERE),
+    ("prompt", prompt!(Messages)),
+    ("text", PROMPT_HERE),
+    ("system", PROMPT_HERE),
+    ("systemInstruction", PROMPT_HERE),
+    ("system_instruction", PROMPT_HERE),
+    ("message", PROMPT_HERE),
+    ("chat_history", PROMPT_HERE),
+    ("documents", PROMPT_HERE),
+    ("preamble", PROMPT_HERE),
+    ("texts", PROMPT_HERE),
+    ("content", PROMPT_HERE),
+    ("requests", list!(obj! { "content" => PROMPT_HERE, "model" => SKIP })),
+    ("instances", PROMPT_HERE),
+    ("request", ENVELOPED),
+    ("method", METHOD),
+    ("params", PARAMS),
+];
 
 /// What a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
