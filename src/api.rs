@@ -231,73 +231,104 @@ fn by_path(path: &str, host: &str) -> Asked {
         let (_, rest) = path.split_once("/deployments/").or_else(|| path.split_once("/engines/"))?;
         Some(plain(rest.split('/').next()?))
     };
-    match (before, last) {
-        ("chat", "completions") => Asked { model: deployment(), ..of(Api::OpenAiChat) },
-        // Portkey's prompts answer as chat completions do; Mistral's fill-in-the-middle and its agents too.
-        (_, "completions") if path.contains("/prompts/") || matches!(before, "fim" | "agents") => of(Api::OpenAiChat),
-        (_, "completions") => Asked { model: deployment(), ..of(Api::OpenAiCompletions) },
+    let by_name = || {
+        let fits = |place: &str| match place {
+            "*" => true,
+            "v*" => is_version(before),
+            name => name == before,
+        };
+        let found = PATHS.iter().find(|(place, name, _)| *name == last && fits(place));
+        found.map_or(Api::Other, |(_, _, api)| *api)
+    };
+    let api = match (before, last) {
+        // Portkey's prompts answer as chat completions do.
+        (_, "completions") if path.contains("/prompts/") => Api::OpenAiChat,
         // Databricks serves chat under the endpoint's name, and embeddings, as a name may tell; else the request's body does.
         (endpoint, "invocations") if path.contains("/serving-endpoints/") => {
             let model = plain(endpoint);
             let embeds = EMBEDDERS.iter().any(|part| model.contains(part));
             let api = if embeds { Api::Embeddings } else { Api::OpenAiChat };
-            Asked { model: Some(model), by_body: !embeds, ..of(api) }
+            return Asked { model: Some(model), by_body: !embeds, ..of(api) };
         }
-        ("responses", "compact") => of(Api::OpenAiResponses),
-        // Forms have responses too.
-        ("" | "openai" | "codex" | "serving-endpoints", "responses") => of(Api::OpenAiResponses),
-        (version, "responses") if is_version(version) => of(Api::OpenAiResponses),
-        ("v1", "complete") if host.contains("anthropic") => of(Api::AnthropicComplete),
-        // Everybody has messages: channels, threads, MCP's older transport.
-        ("v1", "messages") => of(Api::AnthropicMessages),
-        ("v2", "chat") => of(Api::CohereChatV2),
-        ("v1", "chat") if host.contains("writer") => of(Api::OpenAiChat),
-        ("v1", "chat") if path.ends_with("/api/v1/chat") => of(Api::LmStudioChat),
-        ("v1", "chat") => of(Api::CohereChatV1),
-        ("v1", "generate") => of(Api::CohereGenerate),
-        // Everybody generates: only at the root it is TGI's or SGLang's.
-        ("", "generate") => of(Api::Generate),
-        ("", "generate_stream") => Asked { stream: true, ..of(Api::Generate) },
-        ("", "completion" | "infill") => of(Api::LlamaCompletion),
-        // Embeddings of TEI.
-        ("", "embed" | "embed_all" | "embed_sparse") => of(Api::Embeddings),
-        ("images", "generations" | "edits") => Asked { model: deployment(), ..of(Api::Images) },
-        ("audio", "transcriptions" | "translations") => Asked { model: deployment(), ..of(Api::Transcriptions) },
-        ("audio", "speech") => Asked { model: deployment(), ..of(Api::Speech) },
-        (_, "rerank") => of(Api::Rerank),
-        ("text-generation" | "multimodal-generation", "generation") if path.contains("/aigc/") => of(Api::DashScope),
-        ("text-embedding", "text-embedding") => of(Api::Embeddings),
-        ("text-rerank", "text-rerank") => of(Api::Rerank),
-        ("cortex", "inference:complete") => of(Api::SnowflakeComplete),
-        ("actions", "chat") => of(Api::OciChat),
-        ("actions", "embedText") => of(Api::Embeddings),
         (endpoint, "invocations" | "invocations-response-stream") if host.starts_with("runtime.sagemaker") => {
-            Asked { model: Some(plain(endpoint)), stream: last.ends_with("stream"), ..of(Api::SageMaker) }
+            return Asked { model: Some(plain(endpoint)), stream: last.ends_with("stream"), ..of(Api::SageMaker) };
         }
+        ("v1", "complete") if host.contains("anthropic") => Api::AnthropicComplete,
+        ("v1", "chat") if host.contains("writer") => Api::OpenAiChat,
+        ("v1", "chat") if path.ends_with("/api/v1/chat") => Api::LmStudioChat,
+        (_, "interactions") if path.contains("/locations/") => Api::GeminiInteractions,
         // OpenAI keeps conversations under the same name.
-        ("v1", "conversations") | ("conversations", _) | (_, "restart")
-            if host.ends_with("mistral.ai") && path.contains("/v1/conversations") =>
-        {
-            of(Api::MistralConversations)
-        }
-        ("api", "chat") => of(Api::OllamaChat),
-        ("api", "generate") => of(Api::OllamaGenerate),
-        ("api", "embeddings" | "embed") => of(Api::Embeddings),
-        ("text", "generation" | "generation_stream") | ("generation", "text" | "text_stream")
-            if path.contains("/ml/") =>
-        {
-            of(Api::Watsonx)
-        }
-        // watsonx's chat is OpenAI's.
-        ("text", "chat" | "chat_stream") if path.contains("/ml/") => {
-            Asked { stream: last == "chat_stream", ..of(Api::OpenAiChat) }
-        }
-        (_, "embeddings") => Asked { model: deployment(), ..of(Api::Embeddings) },
-        ("v1" | "v2", "embed") => of(Api::Embeddings),
-        (version, "interactions") if is_version(version) || path.contains("/locations/") => of(Api::GeminiInteractions),
-        _ => Asked::default(),
+        _ if path.contains("/v1/conversations") => match host.ends_with("mistral.ai") {
+            true if before == "v1" || before == "conversations" || last == "restart" => Api::MistralConversations,
+            _ => Api::Other,
+        },
+        _ => by_name(),
+    };
+    // Of watsonx, whose names others have too.
+    let ml = !matches!(before, "text" | "generation") || path.contains("/ml/");
+    if api == Api::Other || !ml {
+        return Asked::default();
     }
+    Asked { model: deployment(), stream: last.ends_with("_stream"), ..of(api) }
 }
+
+/// The last two segments of a path, and what is served there. The first row that fits counts; `*` is any segment, `v*` a version, nothing the
+/// root. A table, not a match: it is a third of the code.
+const PATHS: &[(&str, &str, Api)] = &[
+    ("chat", "completions", Api::OpenAiChat),
+    // Mistral's fill-in-the-middle, and its agents.
+    ("fim", "completions", Api::OpenAiChat),
+    ("agents", "completions", Api::OpenAiChat),
+    ("*", "completions", Api::OpenAiCompletions),
+    ("responses", "compact", Api::OpenAiResponses),
+    // Forms have responses too.
+    ("v*", "responses", Api::OpenAiResponses),
+    ("", "responses", Api::OpenAiResponses),
+    ("openai", "responses", Api::OpenAiResponses),
+    ("codex", "responses", Api::OpenAiResponses),
+    ("serving-endpoints", "responses", Api::OpenAiResponses),
+    // Everybody has messages: channels, threads, MCP's older transport.
+    ("v1", "messages", Api::AnthropicMessages),
+    ("v2", "chat", Api::CohereChatV2),
+    ("v1", "chat", Api::CohereChatV1),
+    ("v1", "generate", Api::CohereGenerate),
+    ("api", "chat", Api::OllamaChat),
+    ("api", "generate", Api::OllamaGenerate),
+    // watsonx's chat is OpenAI's.
+    ("text", "chat", Api::OpenAiChat),
+    ("text", "chat_stream", Api::OpenAiChat),
+    ("text", "generation", Api::Watsonx),
+    ("text", "generation_stream", Api::Watsonx),
+    ("generation", "text", Api::Watsonx),
+    ("generation", "text_stream", Api::Watsonx),
+    ("*", "embeddings", Api::Embeddings),
+    ("api", "embed", Api::Embeddings),
+    ("v*", "embed", Api::Embeddings),
+    // TEI.
+    ("", "embed", Api::Embeddings),
+    ("", "embed_all", Api::Embeddings),
+    ("", "embed_sparse", Api::Embeddings),
+    // DashScope, Oracle.
+    ("text-embedding", "text-embedding", Api::Embeddings),
+    ("actions", "embedText", Api::Embeddings),
+    ("text-rerank", "text-rerank", Api::Rerank),
+    ("*", "rerank", Api::Rerank),
+    ("v*", "interactions", Api::GeminiInteractions),
+    // Everybody generates: only at the root it is TGI's or SGLang's.
+    ("", "generate", Api::Generate),
+    ("", "generate_stream", Api::Generate),
+    ("", "completion", Api::LlamaCompletion),
+    ("", "infill", Api::LlamaCompletion),
+    ("images", "generations", Api::Images),
+    ("images", "edits", Api::Images),
+    ("audio", "transcriptions", Api::Transcriptions),
+    ("audio", "translations", Api::Transcriptions),
+    ("audio", "speech", Api::Speech),
+    ("text-generation", "generation", Api::DashScope),
+    ("multimodal-generation", "generation", Api::DashScope),
+    ("cortex", "inference:complete", Api::SnowflakeComplete),
+    ("actions", "chat", Api::OciChat),
+];
 
 /// What stands before a verb of Google's, if that is a model: a published one, a tuned one, an endpoint's id; nothing of
 /// Cloud Code's.

@@ -29,6 +29,13 @@ pub trait Meaning: Copy + 'static {
 pub struct Node<M: 'static> {
     /// What a value here means.
     pub means: Option<M>,
+    /// What is in a container here; nothing of which anybody wants to know. Most places are plain values, so it stands apart.
+    pub inside: Option<&'static Inside<M>>,
+}
+
+/// What is in a container.
+#[derive(Debug)]
+pub struct Inside<M: 'static> {
     /// Where the names in an object here lead to.
     pub keys: &'static [(&'static str, Node<M>)],
     /// What an element of an array here is.
@@ -349,8 +356,8 @@ impl<M: Meaning> Reader<M> {
         let node = self.next.take();
         // An array whose elements nobody named, an object without known names: one scan skips it.
         let named = node.filter(|n| {
-            let inside = if array { n.item.is_some() } else { !n.keys.is_empty() || n.rest.is_some() };
-            inside && self.depth < MAX_DEPTH
+            let wanted = |i: &Inside<M>| if array { i.item.is_some() } else { !i.keys.is_empty() || i.rest.is_some() };
+            n.inside.is_some_and(wanted) && self.depth < MAX_DEPTH
         });
         let Some(node) = named else {
             if let Some(means) = node.and_then(|n| n.means) {
@@ -371,7 +378,7 @@ impl<M: Meaning> Reader<M> {
             *level = Some(Level { node, array });
         }
         self.depth += 1;
-        self.next = if array { node.item } else { None };
+        self.next = node.inside.and_then(|i| i.item).filter(|_| array);
         self.state = if array { State::Value } else { State::Name };
     }
 
@@ -398,7 +405,7 @@ impl<M: Meaning> Reader<M> {
             self.state = State::Bad;
             return;
         };
-        self.next = if level.array { level.node.item } else { None };
+        self.next = level.node.inside.and_then(|i| i.item).filter(|_| level.array);
         self.state = if level.array { State::Value } else { State::Name };
     }
 
@@ -420,8 +427,9 @@ impl<M: Meaning> Reader<M> {
         let name = whole.unwrap_or(self.text.get());
         self.next = self.top().and_then(|level| {
             let tells = level.node.means.is_some_and(|means| means.tells_names());
-            let named = level.node.keys.iter().find(|(key, _)| key.as_bytes() == name);
-            named.map(|(_, node)| node).or(level.node.rest).filter(|_| !tells || visitor.named(name))
+            let inside = level.node.inside?;
+            let named = inside.keys.iter().find(|(key, _)| key.as_bytes() == name);
+            named.map(|(_, node)| node).or(inside.rest).filter(|_| !tells || visitor.named(name))
         });
         self.state = State::Colon;
     }

@@ -189,11 +189,11 @@ metrics! {
     Calls: "weir_calls_total" Counter ALL,
         Some(("ended", &Ended::WORDS)), &[],
         "Calls, by how they ended.",
-        "Count of gen_ai.client.operation.duration; `ended` is finer than error.type.";
+        "Count of gen_ai.client.inference.duration; `ended` is finer than error.type.";
     Tokens: "weir_tokens_total" Counter ALL,
         Some(("kind", &["input", "output", "cache_read", "cache_write", "reasoning"])), &[],
         "Tokens, reported or estimated. Input includes cache_read and cache_write, output includes reasoning: never add kinds up.",
-        "gen_ai.client.token.usage with gen_ai.token.type input and output; the other three kinds are parts of these.";
+        "gen_ai.client.inference.usage.input_tokens, .output_tokens, .cache_read.input_tokens, .cache_write.input_tokens and .reasoning.output_tokens.";
     FirstByte: "weir_first_byte_ms" Histogram ALL, None, MS_BUCKETS,
         "Time from the complete request to the first byte of the answer's body.",
         "None; the time a span calls first byte.";
@@ -205,7 +205,7 @@ metrics! {
         "None; first_token without reasoning and tool calls.";
     InterTokenBucket: "weir_inter_token_ms_bucket" Counter ALL, Some(("le", INTER_TOKEN_LE)), &[],
         "Gaps between one token's arrival and the next, all of them, as a cumulative histogram made of counters.",
-        "gen_ai.client.operation.time_per_output_chunk, in ms and seen at the proxy.";
+        "gen_ai.client.inference.time_per_output_chunk, in ms and seen at the proxy.";
     InterTokenSum: "weir_inter_token_ms_sum" Counter ALL, None, &[],
         "Sum of the gaps, in ms.",
         "As weir_inter_token_ms_bucket.";
@@ -217,7 +217,7 @@ metrics! {
         "gen_ai.server.time_per_output_token, in µs and seen at the proxy.";
     Call: "weir_call_ms" Histogram ALL, None, MS_BUCKETS,
         "Time from the complete request to the end of the call.",
-        "gen_ai.client.operation.duration, in ms and seen at the proxy.";
+        "gen_ai.client.inference.duration, in ms and seen at the proxy.";
     StreamsActive: "weir_streams_active" Gauge &[Api], None, &[],
         "Calls in flight.",
         "None.";

@@ -168,6 +168,7 @@ impl Stream {
         if !matches!(self.inject, Inject::Perhaps) {
             self.features.request_passes(bytes, end);
             self.request.push(bytes);
+            self.subject.find_run(&self.config.identity.run, self.request.asked());
             return Flow::Forward;
         }
         let injected = self.request.push_and_inject(bytes);

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use weir::port::{Headers, Properties};
 use weir::record::Record;
 use weir::settings::Config;
-use weir::shared::Nowhere;
+use weir::shared::NullStore;
 use weir::stream::Stream;
 use weir::units::Nanos;
 use weir::worker::Worker;
@@ -115,17 +115,19 @@ impl<'a> Case<'a> {
         let mut clock = (0..).step_by(1_000_000).map(Nanos);
         let mut now = || clock.next().unwrap_or_default();
         headers(&self.request(), |head| {
-            stream.request_head(head, false, &Upstream, now());
+            stream.request_head(head, false, worker, &Upstream, &NullStore, now());
         });
         stream.request_body(self.answer.request.as_bytes(), true, now());
-        headers(&self.response(), |head| stream.response_head(head, false, now()));
+        headers(&self.response(), |head| {
+            stream.response_head(head, false, worker, now());
+        });
         let took = time(1, || {
             for piece in &self.pieces {
                 stream.response_body(piece, false, now());
             }
         });
         stream.response_body(&[], true, now());
-        check(self.answer.name, &json_of(&stream.done(worker, &Upstream, &Nowhere, now()).record));
+        check(self.answer.name, &json_of(&stream.done(worker, &Upstream, &NullStore, now()).record));
         took
     }
 }

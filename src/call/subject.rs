@@ -3,10 +3,10 @@
 use super::kind::Kind;
 use super::text;
 use crate::api::{self, Api};
-use crate::config::identity::Identity;
+use crate::config::identity::{Identity, Source};
 use crate::port::{Headers, Properties};
 use crate::signals::identity;
-use crate::wire::request::Request;
+use crate::wire::request::{self, Request};
 
 /// What one call is about.
 #[derive(Debug, Default)]
@@ -63,24 +63,48 @@ impl Subject {
         let property = |wanted: bool, name| if wanted { property_text(properties, &["xds", name]) } else { None };
         let mcp = asked.api == Api::Other && is_mcp(head);
         let may_call_tool = mcp && is_post(head);
+        let run = identity::find(&sources.run, head, properties);
+        // MCP carries trace context in its messages where no header does.
+        let nowhere = run.is_none() && !sources.run.is_empty();
         Self {
             call: text(of("x-request-id"), super::MAX_TEXT),
             tenant: identity::find(&sources.tenant, head, properties),
             user: identity::find(&sources.user, head, properties),
-            run: identity::find(&sources.run, head, properties),
             route: property(wants.route, "route_name"),
             cluster: property(wants.cluster, "cluster_name"),
             kind: None,
             mcp,
             may_call_tool,
-            reads_tool: may_call_tool && wants.tool,
+            reads_tool: may_call_tool && (wants.tool || nowhere),
+            run,
             asked,
         }
+    }
+
+    /// The run of an MCP request, from the trace context that its message carries, if its headers have none.
+    pub fn find_run(&mut self, sources: &[Source], told: &request::Asked) {
+        let request::Asked { traceparent, baggage, .. } = told;
+        if self.run.is_some() || traceparent.is_none() && baggage.is_none() {
+            return;
+        }
+        let of = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
+        let (traceparent, baggage) = (of(traceparent), of(baggage));
+        let head = [(&b"traceparent"[..], &*traceparent), (b"baggage", &*baggage)];
+        self.run = identity::find(sources, Headers(&head), &NoProperties);
     }
 
     /// Whether a model is called.
     pub fn is_inference(&self) -> bool {
         self.asked.api != Api::Other
+    }
+}
+
+/// Where nothing but headers is asked.
+struct NoProperties;
+
+impl Properties for NoProperties {
+    fn property(&self, _: &[&str]) -> Option<Vec<u8>> {
+        None
     }
 }
 

@@ -76,7 +76,7 @@ pub fn of(api: Api) -> Option<Dialect> {
         Api::Images => (&images::ANSWER, &images::ANSWER, Inclusive),
         Api::Transcriptions | Api::Speech => (&audio::EVENT, &audio::WHOLE, Inclusive),
         Api::Rerank => (&rerank::ANSWER, &rerank::ANSWER, InputOnly),
-        Api::SageMaker => (&openai::SAGEMAKER, &openai::SAGEMAKER, Inclusive),
+        Api::SageMaker => (&openai::WHOLE, &openai::WHOLE, Inclusive),
         Api::DashScope => (&dashscope::ANSWER, &dashscope::ANSWER, Inclusive),
         Api::CloudflareRun => (&cloudflare::ANSWER, &cloudflare::ANSWER, Inclusive),
         Api::Generate => (&generate::EVENT, &generate::WHOLE, Inclusive),

@@ -162,31 +162,45 @@ enum Kind {
     Failed,
 }
 
+/// What events are by their type, the most frequent first. A table, not a match: it is a tenth of the code.
+const KINDS: &[(&[u8], Kind)] = &[
+    (b"response.output_text.delta", Kind::Text),
+    (b"response.reasoning_text.delta", Kind::Reasoning),
+    (b"response.reasoning_summary_text.delta", Kind::Reasoning),
+    (b"response.reasoning.delta", Kind::Reasoning),
+    (b"response.refusal.delta", Kind::Text),
+    (b"response.audio.transcript.delta", Kind::Text),
+    (b"response.completed", Kind::End),
+    (b"response.incomplete", Kind::End),
+    (b"response.failed", Kind::Failed),
+    (b"error", Kind::Failed),
+    (b"message_stop", Kind::End),
+    (b"message-end", Kind::End),
+    (b"stream-end", Kind::End),
+    (b"interaction.completed", Kind::End),
+    // LM Studio.
+    (b"message.delta", Kind::Text),
+    (b"reasoning.delta", Kind::Reasoning),
+    (b"chat.end", Kind::End),
+    // Mistral's conversations.
+    (b"message.output.delta", Kind::Text),
+    (b"function.call.delta", Kind::Args),
+    (b"conversation.response.done", Kind::End),
+    (b"conversation.response.error", Kind::Failed),
+    // Pictures and sound.
+    (b"image_generation.completed", Kind::End),
+    (b"image_edit.completed", Kind::End),
+    (b"transcript.text.delta", Kind::Text),
+    (b"transcript.text.done", Kind::End),
+    (b"speech.audio.done", Kind::End),
+];
+
 /// OpenAI's Responses and those like it name what a delta is in the event's type alone.
 fn kind_of(event_type: &[u8]) -> Kind {
-    match event_type {
-        b"response.output_text.delta" | b"response.refusal.delta" | b"response.audio.transcript.delta" => Kind::Text,
-        b"message.delta" | b"message.output.delta" | b"transcript.text.delta" => Kind::Text,
-        b"response.reasoning_text.delta" | b"response.reasoning_summary_text.delta" | b"response.reasoning.delta" => {
-            Kind::Reasoning
-        }
-        b"reasoning.delta" => Kind::Reasoning,
-        b"response.completed"
-        | b"response.incomplete"
-        | b"message_stop"
-        | b"message-end"
-        | b"stream-end"
-        | b"chat.end"
-        | b"conversation.response.done"
-        | b"image_generation.completed"
-        | b"image_edit.completed"
-        | b"transcript.text.done"
-        | b"speech.audio.done"
-        | b"interaction.completed" => Kind::End,
-        b"response.failed" | b"error" | b"conversation.response.error" => Kind::Failed,
-        b"function.call.delta" => Kind::Args,
-        _ if event_type.starts_with(b"response.") && event_type.ends_with(b".delta") => Kind::Args,
-        _ => Kind::Plain,
+    match KINDS.iter().find(|(name, _)| *name == event_type) {
+        Some((_, kind)) => *kind,
+        None if event_type.starts_with(b"response.") && event_type.ends_with(b".delta") => Kind::Args,
+        None => Kind::Plain,
     }
 }
 

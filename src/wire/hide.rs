@@ -10,27 +10,32 @@ use memchr::memchr2;
 
 use crate::json::{Reader, Scalar, Visitor};
 use crate::wire::field::Field;
-use crate::wire::tree::{Tree, leaf, list};
+use crate::wire::tree::{Inside, Tree, leaf, list};
 
-const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
+const SKIP: Tree = Tree { means: None, inside: None };
 
 /// A chunk: what every chunk has, its choices, its usage, and all else.
 static CHUNK: Tree = Tree {
     means: None,
-    keys: &[
-        ("id", SKIP),
-        ("object", SKIP),
-        ("created", SKIP),
-        ("model", SKIP),
-        ("system_fingerprint", SKIP),
-        ("service_tier", SKIP),
-        ("obfuscation", SKIP),
-        ("provider", SKIP),
-        ("choices", list!(Field::Choices; leaf!(Field::Choice))),
-        ("usage", Tree { means: Some(Field::Usage), keys: &[], item: None, rest: Some(&SKIP) }),
-    ],
-    item: None,
-    rest: Some(&leaf!(Field::Element)),
+    inside: Some(&Inside {
+        keys: &[
+            ("id", SKIP),
+            ("object", SKIP),
+            ("created", SKIP),
+            ("model", SKIP),
+            ("system_fingerprint", SKIP),
+            ("service_tier", SKIP),
+            ("obfuscation", SKIP),
+            ("provider", SKIP),
+            ("choices", list!(Field::Choices; leaf!(Field::Choice))),
+            (
+                "usage",
+                Tree { means: Some(Field::Usage), inside: Some(&Inside { keys: &[], item: None, rest: Some(&SKIP) }) },
+            ),
+        ],
+        item: None,
+        rest: Some(&leaf!(Field::Element)),
+    }),
 };
 
 /// The fields of an event that may have to go with a hidden chunk.

@@ -1,8 +1,8 @@
 //! What a request's body tells, read as it passes: which model, a stream or not, how much at most, with which tools, and how
 //! long the prompt is. One tree for all providers: their names do not contradict each other.
 
-use crate::json::{Meaning, Node, Reader, Scalar, Visitor};
-use crate::wire::tree::{leaf, list, obj};
+use crate::json::{Inside, Meaning, Node, Reader, Scalar, Visitor};
+use crate::wire::tree::{leaf, list, obj, object_or_list};
 
 /// Most tool names that are kept.
 const MAX_TOOLS: usize = 64;
@@ -32,11 +32,16 @@ enum Field {
     Call,
     Method,
     Called,
+    TraceParent,
+    Baggage,
 }
 
 impl Meaning for Field {
     fn wants_text(self) -> bool {
-        matches!(self, Field::Model | Field::ToolName | Field::Method | Field::Called)
+        matches!(
+            self,
+            Field::Model | Field::ToolName | Field::Method | Field::Called | Field::TraceParent | Field::Baggage
+        )
     }
 }
 
@@ -46,7 +51,7 @@ use Field::{
     ToolName,
 };
 
-const SKIP: Tree = Tree { means: None, keys: &[], item: None, rest: None };
+const SKIP: Tree = Tree { means: None, inside: None };
 
 /// What stands in a prompt and is no text to read: names, types, images, audio, files.
 const NO_TEXT: &[(&str, Tree)] = &[
@@ -73,10 +78,12 @@ const NO_TEXT: &[(&str, Tree)] = &[
 ];
 
 /// Everything a model reads: all texts in it count.
-static PROMPT: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
+static PROMPT: Tree =
+    Tree { means: Some(Prompt), inside: Some(&Inside { keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) }) };
 
 /// The same, where a tree begins to be prompt: one constant cannot read the other.
-const PROMPT_HERE: Tree = Tree { means: Some(Prompt), keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) };
+const PROMPT_HERE: Tree =
+    Tree { means: Some(Prompt), inside: Some(&Inside { keys: NO_TEXT, item: Some(&PROMPT), rest: Some(&PROMPT) }) };
 
 /// The same, of which it matters whether it is there.
 macro_rules! prompt {
@@ -85,26 +92,32 @@ macro_rules! prompt {
     };
 }
 
-const FUNCTION: Tree = Tree { means: None, keys: &[("name", leaf!(ToolName))], item: None, rest: Some(&PROMPT) };
+const FUNCTION: Tree =
+    Tree { means: None, inside: Some(&Inside { keys: &[("name", leaf!(ToolName))], item: None, rest: Some(&PROMPT) }) };
 
 /// One tool, whoever's: its description and schema are part of the prompt.
 const TOOL: Tree = Tree {
     means: None,
-    keys: &[
-        ("type", SKIP),
-        ("name", leaf!(ToolName)),
-        ("function", FUNCTION),
-        ("toolSpec", FUNCTION),
-        ("functionDeclarations", list!(FUNCTION)),
-        ("function_declarations", list!(FUNCTION)),
-    ],
-    item: None,
-    rest: Some(&PROMPT),
+    inside: Some(&Inside {
+        keys: &[
+            ("type", SKIP),
+            ("name", leaf!(ToolName)),
+            ("function", FUNCTION),
+            ("toolSpec", FUNCTION),
+            ("functionDeclarations", list!(FUNCTION)),
+            ("function_declarations", list!(FUNCTION)),
+        ],
+        item: None,
+        rest: Some(&PROMPT),
+    }),
 };
 
 /// MCP: a JSON-RPC request, `tools/call` among others.
 const METHOD: Tree = leaf!(Method);
-const PARAMS: Tree = obj! { "name" => leaf!(Called) };
+const PARAMS: Tree = obj! {
+    "name" => leaf!(Called),
+    "_meta" => obj! { "traceparent" => leaf!(Field::TraceParent), "baggage" => leaf!(Field::Baggage) },
+};
 
 /// Cloud Code puts a request of Gemini's into an envelope.
 const ENVELOPED: Tree = obj! {
@@ -114,64 +127,73 @@ const ENVELOPED: Tree = obj! {
     "generationConfig" => obj! { "maxOutputTokens" => leaf!(MaxTokens) },
 };
 
-static REQUEST: Tree = Tree { item: Some(&obj!(Call; "method" => METHOD, "params" => PARAMS)), ..BODY };
+/// A request, or a batch of MCP's.
+static REQUEST: Tree = object_or_list!(KEYS, obj!(Call; "method" => METHOD, "params" => PARAMS));
 
-const BODY: Tree = obj! {
-    "model" => leaf!(Model),
-    "model_id" => leaf!(Model),
-    "stream" => leaf!(Stream),
-    "stream_options" => Tree {
-        means: Some(StreamOptions),
-        keys: &[("include_usage", leaf!(IncludeUsage))],
-        item: None,
-        rest: Some(&leaf!(OtherOption)),
-    },
-    "max_tokens" => leaf!(MaxTokens),
-    "max_completion_tokens" => leaf!(MaxTokens),
-    "max_output_tokens" => leaf!(MaxTokens),
-    "max_tokens_to_sample" => leaf!(MaxTokens),
-    "max_gen_len" => leaf!(MaxTokens),
-    "generationConfig" => obj! { "maxOutputTokens" => leaf!(MaxTokens) },
-    "generation_config" => obj! { "max_output_tokens" => leaf!(MaxTokens) },
-    "inferenceConfig" => obj! { "maxTokens" => leaf!(MaxTokens), "max_new_tokens" => leaf!(MaxTokens) },
-    "textGenerationConfig" => obj! { "maxTokenCount" => leaf!(MaxTokens) },
-    "parameters" => obj! { "max_new_tokens" => leaf!(MaxTokens), "max_tokens" => leaf!(MaxTokens) },
-    "sampling_params" => obj! { "max_new_tokens" => leaf!(MaxTokens) },
-    "n_predict" => leaf!(MaxTokens),
-    "servingMode" => obj! { "modelId" => leaf!(Model) },
-    "chatRequest" => obj! {
-        "messages" => PROMPT_HERE,
-        "message" => PROMPT_HERE,
-        "isStream" => leaf!(Stream),
-        "maxTokens" => leaf!(MaxTokens),
-    },
-    "options" => obj! { "num_predict" => leaf!(MaxTokens) },
-    "tools" => list!(TOOL),
-    "toolConfig" => obj! { "tools" => list!(TOOL) },
-    "functions" => list!(FUNCTION),
-    "messages" => prompt!(Messages),
-    "contents" => PROMPT_HERE,
-    "input" => prompt!(Input),
-    "inputs" => PROMPT_HERE,
-    "inputText" => PROMPT_HERE,
-    "instructions" => PROMPT_HERE,
-    "prompt" => prompt!(Messages),
-    "text" => PROMPT_HERE,
-    "system" => PROMPT_HERE,
-    "systemInstruction" => PROMPT_HERE,
-    "system_instruction" => PROMPT_HERE,
-    "message" => PROMPT_HERE,
-    "chat_history" => PROMPT_HERE,
-    "documents" => PROMPT_HERE,
-    "preamble" => PROMPT_HERE,
-    "texts" => PROMPT_HERE,
-    "content" => PROMPT_HERE,
-    "requests" => list!(obj! { "content" => PROMPT_HERE, "model" => SKIP }),
-    "instances" => PROMPT_HERE,
-    "request" => ENVELOPED,
-    "method" => METHOD,
-    "params" => PARAMS,
-};
+const KEYS: &[(&str, Tree)] = &[
+    ("model", leaf!(Model)),
+    ("model_id", leaf!(Model)),
+    ("stream", leaf!(Stream)),
+    (
+        "stream_options",
+        Tree {
+            means: Some(StreamOptions),
+            inside: Some(&Inside {
+                keys: &[("include_usage", leaf!(IncludeUsage))],
+                item: None,
+                rest: Some(&leaf!(OtherOption)),
+            }),
+        },
+    ),
+    ("max_tokens", leaf!(MaxTokens)),
+    ("max_completion_tokens", leaf!(MaxTokens)),
+    ("max_output_tokens", leaf!(MaxTokens)),
+    ("max_tokens_to_sample", leaf!(MaxTokens)),
+    ("max_gen_len", leaf!(MaxTokens)),
+    ("generationConfig", obj! { "maxOutputTokens" => leaf!(MaxTokens) }),
+    ("generation_config", obj! { "max_output_tokens" => leaf!(MaxTokens) }),
+    ("inferenceConfig", obj! { "maxTokens" => leaf!(MaxTokens), "max_new_tokens" => leaf!(MaxTokens) }),
+    ("textGenerationConfig", obj! { "maxTokenCount" => leaf!(MaxTokens) }),
+    ("parameters", obj! { "max_new_tokens" => leaf!(MaxTokens), "max_tokens" => leaf!(MaxTokens) }),
+    ("sampling_params", obj! { "max_new_tokens" => leaf!(MaxTokens) }),
+    ("n_predict", leaf!(MaxTokens)),
+    ("servingMode", obj! { "modelId" => leaf!(Model) }),
+    (
+        "chatRequest",
+        obj! {
+            "messages" => PROMPT_HERE,
+            "message" => PROMPT_HERE,
+            "isStream" => leaf!(Stream),
+            "maxTokens" => leaf!(MaxTokens),
+        },
+    ),
+    ("options", obj! { "num_predict" => leaf!(MaxTokens) }),
+    ("tools", list!(TOOL)),
+    ("toolConfig", obj! { "tools" => list!(TOOL) }),
+    ("functions", list!(FUNCTION)),
+    ("messages", prompt!(Messages)),
+    ("contents", PROMPT_HERE),
+    ("input", prompt!(Input)),
+    ("inputs", PROMPT_HERE),
+    ("inputText", PROMPT_HERE),
+    ("instructions", PROMPT_HERE),
+    ("prompt", prompt!(Messages)),
+    ("text", PROMPT_HERE),
+    ("system", PROMPT_HERE),
+    ("systemInstruction", PROMPT_HERE),
+    ("system_instruction", PROMPT_HERE),
+    ("message", PROMPT_HERE),
+    ("chat_history", PROMPT_HERE),
+    ("documents", PROMPT_HERE),
+    ("preamble", PROMPT_HERE),
+    ("texts", PROMPT_HERE),
+    ("content", PROMPT_HERE),
+    ("requests", list!(obj! { "content" => PROMPT_HERE, "model" => SKIP })),
+    ("instances", PROMPT_HERE),
+    ("request", ENVELOPED),
+    ("method", METHOD),
+    ("params", PARAMS),
+];
 
 /// What a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,6 +216,10 @@ pub struct Asked {
     pub called: Option<String>,
     /// The tools that a batch of such requests calls.
     pub batch: Vec<String>,
+    /// W3C trace context and baggage that such a request carries in its parameters; of a batch the first.
+    pub traceparent: Option<String>,
+    /// The same of its baggage, cut at [`crate::json::MAX_TEXT`] bytes.
+    pub baggage: Option<String>,
 }
 
 impl Asked {
@@ -340,6 +366,10 @@ fn changed(piece: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
+fn owned(value: Scalar<'_>) -> Option<String> {
+    value.text().map(std::borrow::Cow::into_owned)
+}
+
 impl Visitor<Field> for Seen {
     fn open(&mut self, means: Field, at: usize) {
         match means {
@@ -382,9 +412,11 @@ impl Visitor<Field> for Seen {
                 self.messages |= means == Messages;
                 self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len());
             }
-            Model => self.asked.model = value.text().map(std::borrow::Cow::into_owned),
-            Method => self.asked.method = value.text().map(std::borrow::Cow::into_owned),
-            Called => self.asked.called = value.text().map(std::borrow::Cow::into_owned),
+            Model => self.asked.model = owned(value),
+            Method => self.asked.method = owned(value),
+            Called => self.asked.called = owned(value),
+            Field::TraceParent => self.asked.traceparent = self.asked.traceparent.take().or_else(|| owned(value)),
+            Field::Baggage => self.asked.baggage = self.asked.baggage.take().or_else(|| owned(value)),
             Stream => self.asked.stream = Some(value == Scalar::Bool(true)),
             MaxTokens => self.asked.max_tokens = value.count().or(self.asked.max_tokens),
             ToolName => {

@@ -9,7 +9,7 @@ use crate::wire::arguments::{Arguments, Reading, Wanted};
 use crate::wire::dialects::{Dialect, Sum};
 use crate::wire::facts::MAX_NAME;
 use crate::wire::field::Field::{self, *};
-use crate::wire::tree::{Tree, leaf, obj};
+use crate::wire::tree::{Inside, Tree, leaf, obj};
 
 /// Most calls of one batch that are kept.
 const MAX_RUNS: usize = 64;
@@ -36,20 +36,23 @@ const KEYS: &[(&str, Tree)] = &[
         "result",
         Tree {
             means: Some(RpcResult),
-            keys: &[
-                ("isError", leaf!(RpcIsError)),
-                ("resultType", leaf!(RpcResultType)),
-                ("_meta", Tree { means: None, keys: &[], item: None, rest: None }),
-            ],
-            item: None,
-            rest: Some(&leaf!(RpcPart)),
+            inside: Some(&Inside {
+                keys: &[
+                    ("isError", leaf!(RpcIsError)),
+                    ("resultType", leaf!(RpcResultType)),
+                    ("_meta", Tree { means: None, inside: None }),
+                ],
+                item: None,
+                rest: Some(&leaf!(RpcPart)),
+            }),
         },
     ),
     ("error", leaf!(RpcError)),
 ];
 
-static ONE: Tree = Tree { means: Some(Message), keys: KEYS, item: None, rest: None };
-static MESSAGE: Tree = Tree { means: Some(Message), keys: KEYS, item: Some(&ONE), rest: None };
+static ONE: Tree = Tree { means: Some(Message), inside: Some(&Inside { keys: KEYS, item: None, rest: None }) };
+static MESSAGE: Tree =
+    Tree { means: Some(Message), inside: Some(&Inside { keys: KEYS, item: Some(&ONE), rest: None }) };
 
 /// How MCP speaks. There are no tokens to count.
 pub fn dialect() -> Dialect {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::json::{MAX_DEPTH, Reader, Scalar, Visitor};
 use crate::wire::dialects::{Dialect, Sum};
 use crate::wire::field::Field;
-use crate::wire::tree::{Tree, leaf, list, obj};
+use crate::wire::tree::{Inside, Tree, leaf, list, obj};
 
 /// Most sources that are kept of an answer.
 pub const MAX_SOURCES: usize = 16;
@@ -19,18 +19,19 @@ const EACH: &str = "*";
 /// The steps of each pointer.
 pub type Pointers = Rc<[Vec<String>]>;
 
-static ANY: Tree = Tree { means: Some(Field::Source), keys: &[], item: Some(&ANY), rest: Some(&ANY) };
+static ANY: Tree =
+    Tree { means: Some(Field::Source), inside: Some(&Inside { keys: &[], item: Some(&ANY), rest: Some(&ANY) }) };
 
 /// MCP says it twice, as JSON and as a text of JSON; servers that are older than the first have but the second.
 const KEYS: &[(&str, Tree)] = &[(
     "result",
     obj! {
-        "structuredContent" => Tree { means: Some(Field::Source), keys: &[], item: Some(&ANY), rest: Some(&ANY) },
+        "structuredContent" => Tree { means: Some(Field::Source), inside: Some(&Inside { keys: &[], item: Some(&ANY), rest: Some(&ANY) }) },
         "content" => list!(obj! { "text" => leaf!(Field::SourceText) }),
     },
 )];
-static ONE: Tree = Tree { means: None, keys: KEYS, item: None, rest: None };
-static MESSAGE: Tree = Tree { means: None, keys: KEYS, item: Some(&ONE), rest: None };
+static ONE: Tree = Tree { means: None, inside: Some(&Inside { keys: KEYS, item: None, rest: None }) };
+static MESSAGE: Tree = Tree { means: None, inside: Some(&Inside { keys: KEYS, item: Some(&ONE), rest: None }) };
 
 /// How answers are read for their sources.
 pub fn dialect(mcp: bool) -> Dialect {

@@ -99,3 +99,48 @@ fn no_key_prompt_or_answer_reaches_the_record() {
         assert!(!debug.contains("SECRET"), "{debug}");
     }
 }
+
+#[test]
+fn a_run_is_found_in_an_mcp_message_where_no_header_names_one() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let message = |meta: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"f","arguments":{{}},"_meta":{meta}}}}}"#
+        )
+    };
+    let mcp = vec![("accept", "application/json, text/event-stream")];
+    let header =
+        [mcp.clone(), vec![("traceparent", "00-11111111111111111111111111111111-b7ad6b7169203331-01")]].concat();
+    let baggage = r#"{"identity":{"run":[{"baggage":"session"}]}}"#;
+    for (name, config, headers, request, run) in [
+        (
+            "a trace",
+            "{}",
+            mcp.clone(),
+            message(&format!(r#"{{"traceparent":"{TRACE}"}}"#)),
+            Some("0af7651916cd43dd8448eb211c80319c"),
+        ),
+        (
+            "a header says it first",
+            "{}",
+            header,
+            message(&format!(r#"{{"traceparent":"{TRACE}"}}"#)),
+            Some("11111111111111111111111111111111"),
+        ),
+        ("baggage", baggage, mcp.clone(), message(r#"{"baggage":"a=b,session=s-1"}"#), Some("s-1")),
+        (
+            "a batch",
+            "{}",
+            mcp.clone(),
+            format!("[{}]", message(&format!(r#"{{"traceparent":"{TRACE}"}}"#))),
+            Some("0af7651916cd43dd8448eb211c80319c"),
+        ),
+        ("nothing", "{}", mcp.clone(), message("{}"), None),
+        ("nonsense", "{}", mcp, message(r#"{"traceparent":"x"}"#), None),
+        ("no MCP", "{}", vec![], message(&format!(r#"{{"traceparent":"{TRACE}"}}"#)), None),
+    ] {
+        let call =
+            super::support::Call { path: "/mcp", request, request_headers: headers, config, ..Default::default() };
+        assert_eq!(call.record().run.as_deref(), run, "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use weir::json::{Bad, MAX_TEXT, Meaning, Node, Reader, Scalar, Visitor};
+use weir::json::{Bad, Inside, MAX_TEXT, Meaning, Node, Reader, Scalar, Visitor};
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -23,37 +23,46 @@ impl Meaning for Field {
 }
 
 const fn node(means: Field) -> Node<Field> {
-    Node { means: Some(means), keys: &[], item: None, rest: None }
+    Node { means: Some(means), inside: None }
 }
 
 /// `{"name": …, "size": …, "list": [{"name": …}], "deep": {"name": …}}`
 static TREE: Node<Field> = Node {
     means: None,
-    keys: &[
-        ("name", node(Field::Name)),
-        ("size", node(Field::Size)),
-        (
-            "list",
-            Node {
-                means: Some(Field::List),
-                keys: &[],
-                item: Some(&Node {
-                    means: Some(Field::Item),
-                    keys: &[("name", node(Field::Name))],
-                    item: None,
-                    rest: None,
-                }),
-                rest: None,
-            },
-        ),
-        ("deep", Node { means: None, keys: &[("name", node(Field::Name))], item: None, rest: None }),
-    ],
-    item: None,
-    rest: None,
+    inside: Some(&Inside {
+        keys: &[
+            ("name", node(Field::Name)),
+            ("size", node(Field::Size)),
+            (
+                "list",
+                Node {
+                    means: Some(Field::List),
+                    inside: Some(&Inside {
+                        keys: &[],
+                        item: Some(&Node {
+                            means: Some(Field::Item),
+                            inside: Some(&Inside { keys: &[("name", node(Field::Name))], item: None, rest: None }),
+                        }),
+                        rest: None,
+                    }),
+                },
+            ),
+            (
+                "deep",
+                Node {
+                    means: None,
+                    inside: Some(&Inside { keys: &[("name", node(Field::Name))], item: None, rest: None }),
+                },
+            ),
+        ],
+        item: None,
+        rest: None,
+    }),
 };
 
 /// Every string of a document, wherever it is.
-static ANY: Node<Field> = Node { means: Some(Field::Any), keys: &[], item: Some(&ANY), rest: Some(&ANY) };
+static ANY: Node<Field> =
+    Node { means: Some(Field::Any), inside: Some(&Inside { keys: &[], item: Some(&ANY), rest: Some(&ANY) }) };
 
 /// What a visitor was told, as lines.
 #[derive(Default)]

@@ -56,10 +56,18 @@ pub fn run(args: &Args) -> Result<()> {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(["file", "api", "model", "ended", "input", "output", "finish", "tools", "events", "unread"]);
+    let mut unread = 0;
     for file in &args.files {
+        // A body alone is the answer that is asked about, be it empty.
+        let alone = !file.extension().is_some_and(|extension| extension == "har");
         for exchange in exchanges(file, args)? {
             let (Report { record, .. }, end) = play_in(&exchange, &mut worker, &store, now);
             now = end;
+            let has_body = exchange.response_body.iter().any(|piece| !piece.is_empty());
+            if record.events == 0 && record.api != "other" && (has_body || alone) {
+                eprintln!("{}: nothing of the answer could be read: no JSON, no events, no frames", file.display());
+                unread += u64::from(alone);
+            }
             if args.json {
                 println!("{}", record.to_json());
             } else {
@@ -70,6 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.json {
         println!("{table}");
     }
+    anyhow::ensure!(unread == 0, "{unread} answers could not be read");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Gemini and Vertex. The last usage object wins whole: later ones leave keys out that no longer hold.
 
 use crate::wire::field::Field::*;
-use crate::wire::tree::{Tree, leaf, list, obj};
+use crate::wire::tree::{Inside, Tree, leaf, list, obj, object_or_list};
 
 const ERROR: Tree = obj! { Error; "status" => leaf!(ErrorType), "code" => leaf!(ErrorCode) };
 
@@ -63,14 +63,14 @@ macro_rules! answer {
 }
 
 /// Cloud Code puts an answer into an envelope.
-const ENVELOPED: Tree = Tree { means: None, keys: answer!(), item: None, rest: None };
+const ENVELOPED: Tree = Tree { means: None, inside: Some(&Inside { keys: answer!(), item: None, rest: None }) };
 
-const ANSWER: Tree = Tree { means: None, keys: answer!("response" => ENVELOPED), item: None, rest: None };
+const KEYS: &[(&str, Tree)] = answer!("response" => ENVELOPED);
 
 /// An answer, whole or one of a stream's; without `alt=sse` a stream is one JSON array of them.
-pub static GENERATED: Tree = Tree { item: Some(&ELEMENT), ..ANSWER };
+pub static GENERATED: Tree = object_or_list!(KEYS, ELEMENT);
 
-const ELEMENT: Tree = Tree { means: Some(Element), ..ANSWER };
+const ELEMENT: Tree = Tree { means: Some(Element), inside: Some(&Inside { keys: KEYS, item: None, rest: None }) };
 
 const INTERACTION_USAGE: Tree = obj! { Usage;
     "total_input_tokens" => leaf!(Input),

@@ -3,7 +3,7 @@
 use crate::wire::field::Field::*;
 use crate::wire::field::ServerTime::{Queue, Total as Whole};
 use crate::wire::field::Unit::S;
-use crate::wire::tree::{Tree, leaf, obj};
+use crate::wire::tree::{Inside, Tree, leaf, obj, object_or_list};
 
 /// TGI's. Its input is counted in a header, or in the last event.
 const DETAILS: Tree = obj! {
@@ -26,26 +26,22 @@ const META: Tree = obj! { Usage;
 
 macro_rules! answer {
     ($($key:literal => $node:expr),*) => {
-        Tree {
-            means: None,
-            keys: &[
-                ("details", DETAILS),
-                ("text", leaf!(Text)),
-                ("meta_info", META),
-                ("error", leaf!(Error)),
-                ("error_type", leaf!(ErrorType)),
-                $(($key, $node)),*
-            ],
-            item: None,
-            rest: None,
-        }
+        &[
+            ("details", DETAILS),
+            ("text", leaf!(Text)),
+            ("meta_info", META),
+            ("error", leaf!(Error)),
+            ("error_type", leaf!(ErrorType)),
+            $(($key, $node)),*
+        ]
     };
 }
 
 /// One event. The last of TGI's repeats all text.
-pub static EVENT: Tree = answer! { "token" => obj! { Piece; "text" => leaf!(Text) } };
+pub static EVENT: Tree = Tree {
+    means: None,
+    inside: Some(&Inside { keys: answer!("token" => obj! { Piece; "text" => leaf!(Text) }), item: None, rest: None }),
+};
 
 /// A whole answer, or a list of them.
-pub static WHOLE: Tree = Tree { item: Some(&ONE), ..ONE };
-
-const ONE: Tree = answer! { "generated_text" => leaf!(Text) };
+pub static WHOLE: Tree = object_or_list!(answer!("generated_text" => leaf!(Text)), WHOLE);

@@ -2,9 +2,12 @@
 
 use crate::wire::dialects::openai;
 use crate::wire::field::Field::*;
-use crate::wire::tree::{Tree, leaf, list, obj};
+use crate::wire::tree::{Inside, Tree, leaf, list, obj};
 
-const CONTENT: Tree = Tree { means: Some(Text), keys: &[], item: Some(&obj! { "text" => leaf!(Text) }), rest: None };
+const CONTENT: Tree = Tree {
+    means: Some(Text),
+    inside: Some(&Inside { keys: &[], item: Some(&obj! { "text" => leaf!(Text) }), rest: None }),
+};
 
 /// One event.
 pub static EVENT: Tree = obj! {

@@ -4,20 +4,22 @@
 use crate::wire::field::Field::*;
 use crate::wire::field::ServerTime::{Decode, Prompt, Queue, Total as Whole};
 use crate::wire::field::Unit::{Ms, S};
-use crate::wire::tree::{Tree, leaf, list, obj};
+use crate::wire::tree::{Inside, Tree, leaf, list, obj, object_or_list};
 
 /// Mistral's thinking models send a list of parts where others send text, and switch between the two in one stream; Databricks
 /// has a summary of the reasoning among the parts.
 const CONTENT: Tree = Tree {
     means: Some(Text),
-    keys: &[("text", leaf!(Text))],
-    item: Some(&obj! { Part;
-        "type" => leaf!(PartType),
-        "text" => leaf!(PartText),
-        "thinking" => Tree { means: Some(Reasoning), keys: &[], item: Some(&obj! { "text" => leaf!(Reasoning) }), rest: None },
-        "summary" => list!(obj! { "text" => leaf!(Reasoning) }),
+    inside: Some(&Inside {
+        keys: &[("text", leaf!(Text))],
+        item: Some(&obj! { Part;
+            "type" => leaf!(PartType),
+            "text" => leaf!(PartText),
+            "thinking" => Tree { means: Some(Reasoning), inside: Some(&Inside { keys: &[], item: Some(&obj! { "text" => leaf!(Reasoning) }), rest: None }) },
+            "summary" => list!(obj! { "text" => leaf!(Reasoning) }),
+        }),
+        rest: None,
     }),
-    rest: None,
 };
 
 /// Reasoning has a name from each server, a text or an object or a list of them. Some send it under two names at once, so
@@ -26,50 +28,32 @@ macro_rules! reasoning {
     ($name:literal) => {
         Tree {
             means: Some(ReasoningAs($name)),
-            keys: &[
-                ("text", leaf!(ReasoningAs($name))),
-                ("content", leaf!(ReasoningAs($name))),
-                ("thinking", leaf!(ReasoningAs($name))),
-                ("summary", leaf!(ReasoningAs($name))),
-            ],
-            item: Some(&Tree {
-                means: Some(ReasoningAs($name)),
-                keys: &[
-                    ("text", leaf!(ReasoningAs($name))),
-                    ("content", leaf!(ReasoningAs($name))),
-                    ("thinking", leaf!(ReasoningAs($name))),
-                    ("summary", leaf!(ReasoningAs($name))),
-                ],
-                item: None,
+            inside: Some(&Inside {
+                keys: &[("text", leaf!(ReasoningAs($name))), ("content", leaf!(ReasoningAs($name)))],
+                item: Some(&obj! {
+                    "text" => leaf!(ReasoningAs($name)),
+                    "thinking" => leaf!(ReasoningAs($name)),
+                    "summary" => leaf!(ReasoningAs($name)),
+                }),
                 rest: None,
             }),
-            rest: None,
         }
     };
 }
 
-macro_rules! message {
-    ($means:expr) => {
-        Tree {
-            means: $means,
-            keys: &[
-                ("content", CONTENT),
-                ("refusal", leaf!(Text)),
-                ("reasoning_content", reasoning!(0)),
-                ("reasoning", reasoning!(1)),
-                ("reasoning_text", reasoning!(2)),
-                ("reasoning_details", reasoning!(3)),
-                ("thinking", reasoning!(4)),
-                ("thinking_blocks", reasoning!(5)),
-                ("tool_calls", TOOL_CALLS),
-                ("function_call", obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) }),
-                ("audio", obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) }),
-            ],
-            item: None,
-            rest: None,
-        }
-    };
-}
+const MESSAGE_KEYS: &[(&str, Tree)] = &[
+    ("content", CONTENT),
+    ("refusal", leaf!(Text)),
+    ("reasoning_content", reasoning!(0)),
+    ("reasoning", reasoning!(1)),
+    ("reasoning_text", reasoning!(2)),
+    ("reasoning_details", reasoning!(3)),
+    ("thinking", reasoning!(4)),
+    ("thinking_blocks", reasoning!(5)),
+    ("tool_calls", TOOL_CALLS),
+    ("function_call", obj! { Tool; "name" => leaf!(ToolName), "arguments" => leaf!(ToolArgs) }),
+    ("audio", obj! { "data" => leaf!(Args), "transcript" => leaf!(Text) }),
+];
 
 const TOOL_CALLS: Tree = list!(obj! { Tool;
     "index" => leaf!(ToolIndex),
@@ -78,8 +62,8 @@ const TOOL_CALLS: Tree = list!(obj! { Tool;
     "custom" => obj! { "name" => leaf!(ToolName), "input" => leaf!(ToolArgs) },
 });
 
-const DELTA: Tree = message!(Some(Piece));
-pub(super) const MESSAGE: Tree = message!(None);
+const DELTA: Tree = Tree { means: Some(Piece), inside: Some(&Inside { keys: MESSAGE_KEYS, item: None, rest: None }) };
+pub(super) const MESSAGE: Tree = Tree { means: None, ..DELTA };
 
 /// Cached and reasoning counts have as many spellings as there are providers; an object never has two that differ.
 pub(super) const USAGE: Tree = obj! { Usage;
@@ -137,48 +121,46 @@ const METRICS: Tree = obj! {
 
 macro_rules! answer {
     ($($key:literal => $node:expr),*; $($top:literal => $at_top:expr),*) => {
-        obj! {
-            $($top => $at_top,)*
-            "id" => leaf!(Id),
-            "model" => leaf!(Model),
-            "model_id" => leaf!(Model),
-            "system_fingerprint" => leaf!(Fingerprint),
-            "service_tier" => leaf!(ServiceTier),
-            "choices" => list!(Choices; obj! { Choice;
+        &[
+            $(($top, $at_top),)*
+            ("id", leaf!(Id)),
+            ("model", leaf!(Model)),
+            ("model_id", leaf!(Model)),
+            ("system_fingerprint", leaf!(Fingerprint)),
+            ("service_tier", leaf!(ServiceTier)),
+            ("choices", list!(Choices; obj! { Choice;
                 "index" => leaf!(ChoiceIndex),
                 "finish_reason" => leaf!(Finish),
                 "text" => leaf!(Text),
                 // Moonshot.
                 "usage" => USAGE,
                 $($key => $node),*
-            }),
-            "usage" => USAGE,
-            "x_groq" => obj! { "usage" => USAGE, "error" => leaf!(Error) },
-            "timings" => TIMINGS,
-            "metrics" => METRICS,
-            "error" => ERROR,
+            })),
+            ("usage", USAGE),
+            ("x_groq", obj! { "usage" => USAGE, "error" => leaf!(Error) }),
+            ("timings", TIMINGS),
+            ("metrics", METRICS),
+            ("error", ERROR),
             // Writer's text completions.
-            "value" => leaf!(Text),
+            ("value", leaf!(Text)),
             // MiniMax.
-            "base_resp" => obj! { "status_code" => leaf!(ErrorStatus) },
+            ("base_resp", obj! { "status_code" => leaf!(ErrorStatus) }),
             // Of an error's body: Mistral's validation errors, Azure's gateway, FastAPI.
-            "type" => leaf!(FlatType),
-            "code" => leaf!(FlatCode),
-            "error_type" => leaf!(ErrorType),
-        }
+            ("type", leaf!(FlatType)),
+            ("code", leaf!(FlatCode)),
+            ("error_type", leaf!(ErrorType)),
+        ]
     };
 }
 
 /// One event: Perplexity and Writer repeat the whole message beside the delta, which does not count again.
-pub static EVENT: Tree = answer! { "delta" => DELTA; };
+pub static EVENT: Tree =
+    Tree { means: None, inside: Some(&Inside { keys: answer! { "delta" => DELTA; }, item: None, rest: None }) };
 
-/// A whole answer, or chunks that are lines.
-pub static WHOLE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA; };
+/// A whole answer, or chunks that are lines. Endpoints of SageMaker speak this, or as TGI does.
+pub static WHOLE: Tree = object_or_list!(WHOLE_KEYS, WHOLE);
 
-/// An endpoint of SageMaker's, or one event of it: whatever its container speaks, which is mostly this, or what TGI does.
-pub static SAGEMAKER: Tree = Tree { item: Some(&SAGEMAKER_ONE), ..SAGEMAKER_ONE };
-
-const SAGEMAKER_ONE: Tree = answer! { "message" => MESSAGE, "delta" => DELTA;
+const WHOLE_KEYS: &[(&str, Tree)] = answer! { "message" => MESSAGE, "delta" => DELTA;
     "generated_text" => leaf!(Text),
     "token" => obj! { "text" => leaf!(Text) },
     "details" => obj! {

@@ -102,3 +102,16 @@ fn people_get_a_table_and_are_told_what_is_no_har() {
     let output = Command::new(env!("CARGO_BIN_EXE_weirctl")).arg("replay").arg(&path).output().unwrap();
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("is no HAR"));
 }
+
+#[test]
+fn what_is_no_answer_at_all_is_said_to_be_none() {
+    for (name, body) in [("text", &b"hello, world"[..]), ("nothing", b""), ("bytes", &[0xff, 0xfe, 7])] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("answer");
+        std::fs::write(&file, body).unwrap();
+        let output =
+            std::process::Command::new(env!("CARGO_BIN_EXE_weirctl")).arg("replay").arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("nothing of the answer could be read"), "{name}: {said}");
+    }
+}
