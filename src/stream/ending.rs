@@ -71,7 +71,8 @@ impl Stream {
 
     /// The call's tokens as the provider says them.
     fn reported(&self, facts: &Facts, counts: RawUsage, ended: bool) -> Option<Usage> {
-        let sum = dialects::of(self.subject.asked.api).map_or(dialects::Sum::Inclusive, |d| d.sum);
+        // What is no inference has no tokens, whatever its headers are called.
+        let sum = dialects::of(self.subject.asked.api)?.sum;
         // These count reasoning beside their output; Perplexity's totals leave it out.
         let beside = match self.subject.asked.provider {
             Some("perplexity") => true,

@@ -332,28 +332,16 @@ impl Inner {
     }
 
     fn push(&mut self, mut piece: &[u8]) {
-        let first = piece.iter().copied().find(|b| !b" \t\r\n".contains(b));
-        // The body tells what it is, not its type and not what was asked for.
-        if let Framing::Sse(sse) = &self.framing
-            && sse.framing.is_fresh()
-            && let Some(bracket @ (b'{' | b'[')) = first
-        {
-            self.framing = bare(&self.dialect, bracket == b'[');
-        }
-        if let Framing::Sniff { stream_asked } = self.framing {
-            let Some(first) = first else { return };
-            self.framing = match first {
-                // Ollama's and Cohere's streams are lines; Gemini's is an array. An error is a document in any case.
-                b'{' | b'[' if stream_asked && self.head_ok => bare(&self.dialect, first == b'['),
-                b'{' | b'[' | b'"' => documents(self.dialect.whole, false, false, false),
-                0xEF => Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap))),
-                _ if begins_event(first) => Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap))),
-                0 => frames(&self.dialect, self.cap),
-                _ => {
-                    self.unread.format += u64::from(self.head_ok);
-                    Framing::Ignored
-                }
+        let begins = match &self.framing {
+            Framing::Sniff { .. } => true,
+            Framing::Sse(sse) => sse.framing.is_fresh(),
+            _ => false,
+        };
+        if begins {
+            let Some(first) = piece.iter().copied().find(|b| !b" \t\r\n".contains(b)) else {
+                return self.events(piece);
             };
+            self.begin(first);
         }
         if let Framing::Documents { reader, lines, lost, .. } = &mut self.framing {
             let sink = Sink { facts: &mut self.facts, unread: &mut self.unread };
@@ -363,16 +351,41 @@ impl Inner {
             piece = events;
         }
         match &mut self.framing {
-            Framing::Sse(sse) => {
-                let SseBody { framing, reading } = &mut **sse;
-                let mut events = Reads { reading, facts: &mut self.facts, unread: &mut self.unread };
-                framing.push(piece, &mut events);
-            }
             Framing::Frames { frames, reader, scratch } => {
                 let (facts, unread, invoke) = (&mut self.facts, &mut self.unread, self.invoke);
                 frames.push(piece, &mut |frame| Sink { facts, unread }.frame(frame, reader, scratch, invoke));
             }
-            Framing::Documents { .. } | Framing::Sniff { .. } | Framing::Ignored => {}
+            _ => self.events(piece),
+        }
+    }
+
+    /// The first byte that is no white space: the body tells what it is, not its type and not what was asked for.
+    fn begin(&mut self, first: u8) {
+        let bracket = matches!(first, b'{' | b'[');
+        let asked = match self.framing {
+            Framing::Sse(_) if bracket => self.head_ok,
+            Framing::Sniff { stream_asked } => stream_asked && self.head_ok,
+            _ => return,
+        };
+        self.framing = match first {
+            // Ollama's and Cohere's streams are lines; Gemini's is an array. An error is a document in any case.
+            b'{' | b'[' if asked => bare(&self.dialect, first == b'['),
+            b'{' | b'[' | b'"' => documents(self.dialect.whole, false, false, false),
+            0 => frames(&self.dialect, self.cap),
+            _ if begins_event(first) || first == 0xEF => Framing::Sse(Box::new(SseBody::new(&self.dialect, self.cap))),
+            _ => {
+                self.unread.format += u64::from(self.head_ok);
+                Framing::Ignored
+            }
+        };
+    }
+
+    /// A piece of a stream of events.
+    fn events(&mut self, piece: &[u8]) {
+        if let Framing::Sse(sse) = &mut self.framing {
+            let SseBody { framing, reading } = &mut **sse;
+            let mut events = Reads { reading, facts: &mut self.facts, unread: &mut self.unread };
+            framing.push(piece, &mut events);
         }
     }
 

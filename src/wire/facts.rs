@@ -430,11 +430,14 @@ impl Visitor<Field> for Facts {
         match means {
             Field::Choices => {
                 self.choices_seen = true;
+                // A chunk of usage alone; a choice says more.
+                self.event.piece = true;
                 self.event.choice.position = 0;
             }
             Field::Choice => {
                 let position = self.event.choice.position;
                 self.event.choice = Choice { open: true, position, ..Choice::default() };
+                self.event.piece = false;
                 if let Some(said) = &mut self.said {
                     said.choice();
                 }

@@ -288,6 +288,9 @@ fn counts_of_hugging_faces_servers_stand_in_headers() {
     let call = Call { path: "/generate", request: "{}".to_owned(), response_headers: headers, ..Call::default() };
     let facts = call.answered([&br#"{"generated_text":"a"}"#[..]]).facts();
     assert_eq!(facts["usage"], json!({"source": "reported", "input": 4, "output": 5, "total": 9}));
+    let other = Call { path: "/", ..call };
+    let facts = other.answered([&br#"{"generated_text":"a"}"#[..]]).facts();
+    assert_eq!((&facts["api"], &facts["usage"]), (&json!("other"), &json!({"source": "none"})));
     let headers = vec![("content-type", JSON), ("x-compute-tokens", "6")];
     let call =
         Call { path: "/embed", request: r#"{"inputs":"a"}"#.to_owned(), response_headers: headers, ..Call::default() };
