@@ -143,7 +143,7 @@ pub fn is_mcp(head: Headers<'_>) -> bool {
 }
 
 fn is_post(head: Headers<'_>) -> bool {
-    head.get(":method") == Some(b"POST")
+    head.get(":method").is_some_and(api::is_post)
 }
 
 /// A property that is text, cut; nothing if it is empty.
@@ -163,9 +163,4 @@ pub fn without_port(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     }
-}
-
-/// A path without its query.
-pub fn without_query(path: &str) -> &str {
-    path.split_once('?').map_or(path, |(front, _query)| front)
 }

@@ -533,3 +533,39 @@ fn models_in_paths_count() {
         assert_eq!((facts["api"].as_str(), facts["request_model"].as_str()), (Some(api), model), "{path}");
     }
 }
+
+#[test]
+fn however_a_path_is_spelt_what_upstreams_serve_there_counts() {
+    for (path, api, model) in [
+        ("/v1/chat/completion%73", "openai.chat_completions", None),
+        ("/v1/chat%2Fcompletions", "openai.chat_completions", None),
+        ("/v1/chat%5ccompletions", "openai.chat_completions", None),
+        ("/%76%31/messages", "anthropic.messages", None),
+        ("//v1//chat//completions//", "openai.chat_completions", None),
+        ("/v1/x/../chat/./completions", "openai.chat_completions", None),
+        ("/v1/x/%2e%2E/chat/completions", "openai.chat_completions", None),
+        ("/v1/chat/completions//..", "openai.chat_completions", None),
+        ("/v1/chat/completions/x//../..", "openai.chat_completions", None),
+        ("/v1/chat/completions/x//../", "openai.chat_completions", None),
+        ("/v1/chat/completions;jsessionid=1", "openai.chat_completions", None),
+        ("/v1;a/chat;b=c/completions;d?e", "openai.chat_completions", None),
+        ("/V1/Chat/Completions", "openai.chat_completions", None),
+        ("/v1/chat/completions#x", "openai.chat_completions", None),
+        ("/model/a.B-v1:0/%63onverse", "bedrock.converse", Some("a.B-v1:0")),
+        ("/model/a.B-v1%3A0%2FCONVERSE", "bedrock.converse", Some("a.B-v1:0")),
+        ("/v1/models/Gem-X%3AgenerateContent", "gemini.generate_content", Some("Gem-X")),
+        ("/v1/Models/Gem-X:%67eneratecontent", "gemini.generate_content", Some("Gem-X")),
+        ("/v1/tunedModels/T:streamGenerateContent", "gemini.generate_content", Some("T")),
+        ("/OpenAI/Deployments/My-GPT/Chat/Completions", "openai.chat_completions", Some("My-GPT")),
+        ("/openai/deployments/a%2525/chat/completions", "openai.chat_completions", Some("a%25")),
+        // What is encoded twice, or has a question mark in its name, is served nowhere.
+        ("/v1/chat/completion%2573", "other", None),
+        ("/v1/chat/completions%3Fx", "other", None),
+        ("/v1/chat/completions/..", "cohere.chat_v1", None),
+    ] {
+        for method in ["POST", "post", "PoSt"] {
+            let asked = weir::api::asked(method.as_bytes(), path.as_bytes(), b"");
+            assert_eq!((asked.api.name(), asked.model.as_deref()), (api, model), "{method} {path}");
+        }
+    }
+}
