@@ -167,6 +167,8 @@ pub struct Asked {
     pub stream: bool,
     /// Whether the request's body may say that it is embeddings (Databricks).
     pub by_body: bool,
+    /// The request's body has the model under `model_id` or `servingMode.modelId` (watsonx, Oracle); nobody else reads those.
+    pub by_model_id: bool,
     /// The path as upstreams read it, without its query.
     pub path: String,
 }
@@ -192,6 +194,8 @@ pub fn asked(method: &[u8], path: &[u8], host: &[u8]) -> Asked {
     }
     if asked.api != Api::Other {
         asked.provider = provider_of_host(host);
+        let folded = asked.path.to_ascii_lowercase();
+        asked.by_model_id = ["/ml/", "/actions/"].iter().any(|part| folded.contains(part));
     }
     asked
 }

@@ -118,9 +118,11 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// The model asked for, in the body or the path.
+    /// The model that is served: where the path names one, that is it, whatever the body says.
     pub fn model(self) -> Option<&'a str> {
-        self.request.asked().model.as_deref().or(self.subject.asked.model.as_deref())
+        let (told, asked) = (self.request.asked(), &self.subject.asked);
+        let by_id = told.model_id.as_deref().filter(|_| asked.by_model_id);
+        asked.model.as_deref().or(by_id).or(told.model.as_deref())
     }
 
     /// The tool that is called.

@@ -569,3 +569,27 @@ fn however_a_path_is_spelt_what_upstreams_serve_there_counts() {
         }
     }
 }
+
+#[test]
+fn the_model_that_is_served_counts_whatever_else_the_body_says() {
+    const BOTH: &str = r#"{"model":"body","model_id":"id","servingMode":{"modelId":"mode"}}"#;
+    for (path, request, model) in [
+        ("/openai/deployments/path/chat/completions", BOTH, "path"),
+        ("/v1/models/path:generateContent", BOTH, "path"),
+        ("/model/path/converse", BOTH, "path"),
+        ("/model/path/invoke", BOTH, "path"),
+        ("/serving-endpoints/path/invocations", BOTH, "path"),
+        ("/client/v4/accounts/a/ai/run/path", BOTH, "path"),
+        ("/v1/chat/completions", BOTH, "body"),
+        ("/v1/chat/completions", r#"{"model_id":"id","model":"body"}"#, "body"),
+        ("/v1/messages", r#"{"model":"body","model_id":"id"}"#, "body"),
+        ("/ml/v1/text/chat", r#"{"model_id":"id","model":"body"}"#, "id"),
+        ("/ml/v1/text/generation", r#"{"model_id":"id"}"#, "id"),
+        ("/ML/v1/text/generation", r#"{"model":"body","model_id":"id"}"#, "id"),
+        ("/20231130/actions/chat", r#"{"model":"body","servingMode":{"modelId":"id"}}"#, "id"),
+        ("/v1/chat/completions", r#"{"model_id":"id"}"#, ""),
+    ] {
+        let facts = Call { path, request: request.to_owned(), ..Call::default() }.facts();
+        assert_eq!(facts["request_model"].as_str().unwrap_or_default(), model, "{path} {request}");
+    }
+}
