@@ -1,6 +1,8 @@
 //! Which API a request speaks, told from its method, path and host alone: known before the first byte of a body.
 
-use std::borrow::Cow;
+mod path;
+
+use path::Order;
 
 /// The kinds of API, under the names that the record uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -165,6 +167,10 @@ pub struct Asked {
     pub stream: bool,
     /// Whether the request's body may say that it is embeddings (Databricks).
     pub by_body: bool,
+    /// The request's body has the model under `model_id` or `servingMode.modelId` (watsonx, Oracle); nobody else reads those.
+    pub by_model_id: bool,
+    /// The path as upstreams read it, without its query.
+    pub path: String,
 }
 
 /// Longest model name that is kept, in bytes.
@@ -172,20 +178,42 @@ const MAX_MODEL: usize = 256;
 
 /// Reads a request's line. Any bytes are fine; what is not known is `other`.
 pub fn asked(method: &[u8], path: &[u8], host: &[u8]) -> Asked {
-    let path = String::from_utf8_lossy(path);
     let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-    let path = path.split_once('?').map_or(&*path, |(front, _query)| front);
     let host = host.split_once(':').map_or(host.as_str(), |(name, _port)| name);
-    let mut asked = if method == b"POST" { by_path(path.trim_end_matches('/'), host) } else { Asked::default() };
+    let of = |path: String| {
+        let folded = path.to_ascii_lowercase();
+        let (path_read, folded_read) = (path.trim_end_matches('/'), folded.trim_end_matches('/'));
+        let found = if is_post(method) { by_path(path_read, folded_read, host) } else { Asked::default() };
+        Asked { path, ..found }
+    };
+    let mut asked = of(path::read(path, Order::DotsFirst));
+    // Upstreams differ in what `a//..` is: what any of them may serve counts.
+    if asked.api == Api::Other && path::is_ambiguous(path) {
+        let other = of(path::read(path, Order::SlashesFirst));
+        asked = if other.api == Api::Other { asked } else { other };
+    }
     if asked.api != Api::Other {
         asked.provider = provider_of_host(host);
+        let folded = asked.path.to_ascii_lowercase();
+        asked.by_model_id = ["/ml/", "/actions/"].iter().any(|part| folded.contains(part));
     }
     asked
 }
 
+/// Whether this is `POST`, in whatever case: servers fold it.
+pub fn is_post(method: &[u8]) -> bool {
+    method.eq_ignore_ascii_case(b"POST")
+}
+
 // As in `wire::encoding`: small functions load with less memory.
 #[inline(never)]
-fn by_path(path: &str, host: &str) -> Asked {
+fn by_path(path: &str, folded: &str, host: &str) -> Asked {
+    // A part of what is matched, as it was written: models' names have a case.
+    let written = |part: &str| {
+        let from = (part.as_ptr() as usize).wrapping_sub(folded.as_ptr() as usize);
+        capped(path.get(from..from.saturating_add(part.len())).unwrap_or(part))
+    };
+    let path = folded;
     let of = |api| Asked { api, ..Asked::default() };
     // Gemini and Vertex put the verb behind the model: `models/{model}:{verb}`. Cloud Code has no model in the path.
     if let Some((front, verb)) = path.rsplit_once(':')
@@ -193,16 +221,16 @@ fn by_path(path: &str, host: &str) -> Asked {
     {
         let api = match verb {
             // Where Claude's tokens are counted, and none is made.
-            "rawPredict" | "streamRawPredict" if model.starts_with("count-tokens") => None,
-            "generateContent" | "streamGenerateContent" => Some(Api::GeminiGenerate),
-            "embedContent" | "batchEmbedContents" | "embedText" => Some(Api::Embeddings),
+            "rawpredict" | "streamrawpredict" if model.starts_with("count-tokens") => None,
+            "generatecontent" | "streamgeneratecontent" => Some(Api::GeminiGenerate),
+            "embedcontent" | "batchembedcontents" | "embedtext" => Some(Api::Embeddings),
             "predict" if model.contains("embedding") => Some(Api::Embeddings),
-            "rawPredict" | "streamRawPredict" if front.contains("/anthropic/") => Some(Api::AnthropicMessages),
-            "rawPredict" | "streamRawPredict" => Some(Api::OpenAiChat),
+            "rawpredict" | "streamrawpredict" if front.contains("/anthropic/") => Some(Api::AnthropicMessages),
+            "rawpredict" | "streamrawpredict" => Some(Api::OpenAiChat),
             _ => None,
         };
         if let Some(api) = api {
-            let model = Some(plain(model)).filter(|model| !model.is_empty());
+            let model = Some(written(model)).filter(|model| !model.is_empty());
             return Asked { model, stream: verb.starts_with("stream"), ..of(api) };
         }
         if !verb.contains('/') && !verb.chars().all(|c| c.is_ascii_digit()) {
@@ -210,7 +238,7 @@ fn by_path(path: &str, host: &str) -> Asked {
         }
     }
     if let Some((_, model)) = path.split_once("/ai/run/") {
-        return Asked { model: Some(plain(model)), ..of(Api::CloudflareRun) };
+        return Asked { model: Some(written(model)), ..of(Api::CloudflareRun) };
     }
     // Bedrock: `/model/{id}/{verb}`; the id may be an ARN, percent-encoded or not.
     if let Some((_, rest)) = path.split_once("/model/")
@@ -223,13 +251,13 @@ fn by_path(path: &str, host: &str) -> Asked {
             "invoke-with-response-stream" => (Api::BedrockInvoke, true),
             _ => return Asked::default(),
         };
-        return Asked { model: Some(plain(model)), stream, ..of(api) };
+        return Asked { model: Some(written(model)), stream, ..of(api) };
     }
     let mut parts = path.rsplit('/');
     let (last, before) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let deployment = || {
         let (_, rest) = path.split_once("/deployments/").or_else(|| path.split_once("/engines/"))?;
-        Some(plain(rest.split('/').next()?))
+        Some(written(rest.split('/').next()?))
     };
     let by_name = || {
         let fits = |place: &str| match place {
@@ -245,13 +273,13 @@ fn by_path(path: &str, host: &str) -> Asked {
         (_, "completions") if path.contains("/prompts/") => Api::OpenAiChat,
         // Databricks serves chat under the endpoint's name, and embeddings, as a name may tell; else the request's body does.
         (endpoint, "invocations") if path.contains("/serving-endpoints/") => {
-            let model = plain(endpoint);
-            let embeds = EMBEDDERS.iter().any(|part| model.contains(part));
+            let model = written(endpoint);
+            let embeds = EMBEDDERS.iter().any(|part| endpoint.contains(part));
             let api = if embeds { Api::Embeddings } else { Api::OpenAiChat };
             return Asked { model: Some(model), by_body: !embeds, ..of(api) };
         }
         (endpoint, "invocations" | "invocations-response-stream") if host.starts_with("runtime.sagemaker") => {
-            return Asked { model: Some(plain(endpoint)), stream: last.ends_with("stream"), ..of(Api::SageMaker) };
+            return Asked { model: Some(written(endpoint)), stream: last.ends_with("stream"), ..of(Api::SageMaker) };
         }
         ("v1", "complete") if host.contains("anthropic") => Api::AnthropicComplete,
         ("v1", "chat") if host.contains("writer") => Api::OpenAiChat,
@@ -272,7 +300,7 @@ fn by_path(path: &str, host: &str) -> Asked {
     Asked { model: deployment(), stream: last.ends_with("_stream"), ..of(api) }
 }
 
-/// The last two segments of a path, and what is served there. The first row that fits counts; `*` is any segment, `v*` a version, nothing the
+/// The last two segments of a path in lower case, and what is served there. The first row that fits counts; `*` is any segment, `v*` a version, nothing the
 /// root. A table, not a match: it is a third of the code.
 const PATHS: &[(&str, &str, Api)] = &[
     ("chat", "completions", Api::OpenAiChat),
@@ -310,7 +338,7 @@ const PATHS: &[(&str, &str, Api)] = &[
     ("", "embed_sparse", Api::Embeddings),
     // DashScope, Oracle.
     ("text-embedding", "text-embedding", Api::Embeddings),
-    ("actions", "embedText", Api::Embeddings),
+    ("actions", "embedtext", Api::Embeddings),
     ("text-rerank", "text-rerank", Api::Rerank),
     ("*", "rerank", Api::Rerank),
     ("v*", "interactions", Api::GeminiInteractions),
@@ -336,7 +364,7 @@ fn model_before(front: &str) -> Option<&str> {
     let (rest, model) = front.rsplit_once('/')?;
     let kind = rest.rsplit('/').next()?;
     match kind {
-        "models" | "tunedModels" => Some(model),
+        "models" | "tunedmodels" => Some(model),
         "endpoints" if rest.contains("/locations/") => Some(model),
         _ if model.starts_with("v1internal") => Some(""),
         // A model's own name may have slashes in it.
@@ -352,28 +380,9 @@ fn is_version(segment: &str) -> bool {
 /// What names of models that embed have in them, where Databricks serves them.
 const EMBEDDERS: &[&str] = &["embed", "-gte-", "-bge-", "-e5-"];
 
-/// A path segment without its percent signs, cut at [`MAX_MODEL`] bytes.
-fn plain(segment: &str) -> String {
-    let mut out = Vec::with_capacity(segment.len().min(MAX_MODEL));
-    let mut bytes = segment.bytes();
-    while let Some(b) = bytes.next() {
-        if out.len() >= MAX_MODEL {
-            break;
-        }
-        let hex = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
-        let mut ahead = bytes.clone();
-        match (b, ahead.next().and_then(hex), ahead.next().and_then(hex)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                bytes = ahead;
-            }
-            _ => out.push(b),
-        }
-    }
-    match String::from_utf8_lossy(&out) {
-        Cow::Borrowed(text) => text.to_owned(),
-        Cow::Owned(text) => text,
-    }
+/// A model's name, cut at [`MAX_MODEL`] bytes.
+fn capped(name: &str) -> String {
+    name.get(..name.floor_char_boundary(MAX_MODEL)).unwrap_or_default().to_owned()
 }
 
 /// What a host's name ends in or holds, and whose it is. The first row that fits counts.

@@ -157,6 +157,11 @@ impl Stream {
         matches!(self.inject, Inject::Perhaps)
     }
 
+    /// The request goes on as it came.
+    pub fn keep_request(&mut self) {
+        self.inject = Inject::No;
+    }
+
     /// A piece of the request's body: all that is buffered, if the piece before was held.
     pub fn request_body(&mut self, bytes: &[u8], end: bool, now: Nanos) -> Flow {
         self.timing.asked(now);

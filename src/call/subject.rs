@@ -118,9 +118,11 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// The model asked for, in the body or the path.
+    /// The model that is served: where the path names one, that is it, whatever the body says.
     pub fn model(self) -> Option<&'a str> {
-        self.request.asked().model.as_deref().or(self.subject.asked.model.as_deref())
+        let (told, asked) = (self.request.asked(), &self.subject.asked);
+        let by_id = told.model_id.as_deref().filter(|_| asked.by_model_id);
+        asked.model.as_deref().or(by_id).or(told.model.as_deref())
     }
 
     /// The tool that is called.
@@ -143,7 +145,7 @@ pub fn is_mcp(head: Headers<'_>) -> bool {
 }
 
 fn is_post(head: Headers<'_>) -> bool {
-    head.get(":method") == Some(b"POST")
+    head.get(":method").is_some_and(api::is_post)
 }
 
 /// A property that is text, cut; nothing if it is empty.
@@ -163,9 +165,4 @@ pub fn without_port(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     }
-}
-
-/// A path without its query.
-pub fn without_query(path: &str) -> &str {
-    path.split_once('?').map_or(path, |(front, _query)| front)
 }

@@ -23,6 +23,7 @@ use super::meter::Meter;
 use super::own_time::OwnTime;
 use super::store::HostStore;
 use super::{attempts, stats, turns};
+use crate::api::is_post;
 use crate::call::gate::{Gate, Position, Watched};
 use crate::call::head::Head;
 use crate::call::reply::LocalReply;
@@ -300,8 +301,8 @@ impl Exchange {
         let wanted = wanted && !tunnel;
         if ended || !(wanted || end) {
             self.half(side).held = false;
-            let until_asked = matches!(side, Side::Request) && self.held == Held::UntilAsked;
-            return if until_asked { Action::StopIterationAndWatermark } else { Action::Continue };
+            let kept = matches!(side, Side::Request) && matches!(self.held, Held::UntilAsked | Held::Waits { .. });
+            return if kept { Action::StopIterationAndWatermark } else { Action::Continue };
         }
         let weight = self.own_time.weight_of_next_body();
         let began = now();
@@ -355,13 +356,13 @@ impl Exchange {
         self.body(Side::Response, 0, true)
     }
 
-    /// Whether a piece of the request's body is not to be looked at now: the call waits, was answered, or is held until
-    /// all of its body is here.
+    /// Whether a piece of the request's body is not to be looked at now: all is known of the call that waits, it was answered, or
+    /// is held until all of its body is here.
     fn keeps_back(&mut self, size: usize, end: bool) -> Option<Action> {
         match self.held {
             Held::No => None,
-            Held::Waits { .. } | Held::Answered => Some(Action::StopIterationAndWatermark),
-            Held::UntilAsked => {
+            Held::Waits { last: true } | Held::Answered => Some(Action::StopIterationAndWatermark),
+            Held::UntilAsked | Held::Waits { last: false } => {
                 let stream = self.stream.as_ref().filter(|stream| stream.may_change_request())?;
                 // What may be changed is read once, when it is whole or too much: the host shows all that it holds then.
                 self.request.held = true;
@@ -373,6 +374,11 @@ impl Exchange {
     /// A piece of the request's body was read: if all that counts is known, the limits are asked.
     fn body_asked(&mut self, end: bool, now: Nanos) -> Action {
         let known = end || self.stream.as_ref().is_some_and(Stream::is_asked);
+        // Who waits is asked with what is known when its turn comes.
+        if let Held::Waits { last } = &mut self.held {
+            *last |= known;
+            return Action::StopIterationAndWatermark;
+        }
         // Held headers wait for the end itself: a client that is refused with its request unfinished loses its connection.
         let asked = end || (known && self.held != Held::UntilAsked);
         // What is too large to be held goes on as if it had not been: its head is decided now, the rest when it is known.
@@ -393,13 +399,7 @@ impl Exchange {
             turns::uploaded(self.context);
         }
         match self.ask(known, now) {
-            Action::Pause => {
-                // What comes while it waits is not read: it is decided by what is known, once its turn comes.
-                if let Held::Waits { last } = &mut self.held {
-                    *last = true;
-                }
-                Action::StopIterationAndWatermark
-            }
+            Action::Pause => Action::StopIterationAndWatermark,
             action => action,
         }
     }
@@ -462,23 +462,37 @@ impl Exchange {
     pub fn tick(&mut self) -> bool {
         let now = now();
         if let Held::Waits { last } = self.held {
-            if self.ask(last, now) == Action::Continue {
-                let _ = hostcalls::resume_http_request();
-            }
+            self.ask_again(last, now);
             return !matches!(self.held, Held::Waits { .. });
         }
         if self.held == Held::UntilAsked {
             // As what is too large to be held.
             self.uploading = false;
-            if self.ask(false, now) == Action::Continue {
-                let _ = hostcalls::resume_http_request();
-            }
+            self.ask_again(false, now);
             return true;
         }
         if self.stream.as_ref().is_some_and(Stream::is_cut) {
             let _ = hostcalls::reset_http_response();
         }
         true
+    }
+
+    /// Asks the limits at a tick; if they let it go, it goes on, and what came of its body too.
+    fn ask_again(&mut self, last: bool, now: Nanos) {
+        if self.ask(last, now) != Action::Continue {
+            return;
+        }
+        // What was held to be changed goes on by no callback: it is read as it is, and may be all that is missing.
+        if !last && std::mem::take(&mut self.request.held) {
+            let bytes = all_of(BufferType::HttpRequestBody).unwrap_or_default();
+            let Some(stream) = &mut self.stream else { return };
+            stream.keep_request();
+            stream.request_body(&bytes, false, now);
+            if stream.is_asked() && self.ask(true, now) != Action::Continue {
+                return;
+            }
+        }
+        let _ = hostcalls::resume_http_request();
     }
 
     /// It goes on waiting without being asked again.
@@ -516,7 +530,9 @@ impl Exchange {
         if self.attempts.is_none() {
             self.attempts = attempts::Call::begin();
         }
-        self.request.tunnel = head.get("upgrade").is_some();
+        // Nobody tunnels with a POST: such a body is read, whatever else its headers say.
+        let posts = head.get(":method").is_some_and(is_post);
+        self.request.tunnel = head.get("upgrade").is_some() && !posts;
         let body_tells = !end && !self.request.tunnel && stream.wants_request_body();
         // Where Envoy passes `expect` on, the client sends its body when the upstream has heard of the call, not before.
         let hold_headers = stream.holds_headers(&worker) && head.get("expect").is_none();

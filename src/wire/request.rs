@@ -20,6 +20,7 @@ const MAX_HELD: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Field {
     Model,
+    ModelId,
     Stream,
     MaxTokens,
     StreamOptions,
@@ -40,7 +41,7 @@ impl Meaning for Field {
     fn wants_text(self) -> bool {
         matches!(
             self,
-            Field::Model | Field::ToolName | Field::Method | Field::Called | Field::TraceParent | Field::Baggage
+            Field::Model | Field::ModelId | Field::ToolName | Field::Method | Field::Called | Field::TraceParent | Field::Baggage
         )
     }
 }
@@ -132,7 +133,7 @@ static REQUEST: Tree = object_or_list!(KEYS, obj!(Call; "method" => METHOD, "par
 
 const KEYS: &[(&str, Tree)] = &[
     ("model", leaf!(Model)),
-    ("model_id", leaf!(Model)),
+    ("model_id", leaf!(Field::ModelId)),
     ("stream", leaf!(Stream)),
     (
         "stream_options",
@@ -157,7 +158,7 @@ const KEYS: &[(&str, Tree)] = &[
     ("parameters", obj! { "max_new_tokens" => leaf!(MaxTokens), "max_tokens" => leaf!(MaxTokens) }),
     ("sampling_params", obj! { "max_new_tokens" => leaf!(MaxTokens) }),
     ("n_predict", leaf!(MaxTokens)),
-    ("servingMode", obj! { "modelId" => leaf!(Model) }),
+    ("servingMode", obj! { "modelId" => leaf!(Field::ModelId) }),
     (
         "chatRequest",
         obj! {
@@ -200,6 +201,8 @@ const KEYS: &[(&str, Tree)] = &[
 pub struct Asked {
     /// The model.
     pub model: Option<String>,
+    /// The same under `model_id` or `servingMode.modelId`, which only some APIs read.
+    pub model_id: Option<String>,
     /// Whether it asks for a stream; nothing if it does not say.
     pub stream: Option<bool>,
     /// The most it wants generated.
@@ -413,6 +416,7 @@ impl Visitor<Field> for Seen {
                 self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len());
             }
             Model => self.asked.model = owned(value),
+            Field::ModelId => self.asked.model_id = owned(value),
             Method => self.asked.method = owned(value),
             Called => self.asked.called = owned(value),
             Field::TraceParent => self.asked.traceparent = self.asked.traceparent.take().or_else(|| owned(value)),

@@ -533,3 +533,63 @@ fn models_in_paths_count() {
         assert_eq!((facts["api"].as_str(), facts["request_model"].as_str()), (Some(api), model), "{path}");
     }
 }
+
+#[test]
+fn however_a_path_is_spelt_what_upstreams_serve_there_counts() {
+    for (path, api, model) in [
+        ("/v1/chat/completion%73", "openai.chat_completions", None),
+        ("/v1/chat%2Fcompletions", "openai.chat_completions", None),
+        ("/v1/chat%5ccompletions", "openai.chat_completions", None),
+        ("/%76%31/messages", "anthropic.messages", None),
+        ("//v1//chat//completions//", "openai.chat_completions", None),
+        ("/v1/x/../chat/./completions", "openai.chat_completions", None),
+        ("/v1/x/%2e%2E/chat/completions", "openai.chat_completions", None),
+        ("/v1/chat/completions//..", "openai.chat_completions", None),
+        ("/v1/chat/completions/x//../..", "openai.chat_completions", None),
+        ("/v1/chat/completions/x//../", "openai.chat_completions", None),
+        ("/v1/chat/completions;jsessionid=1", "openai.chat_completions", None),
+        ("/v1;a/chat;b=c/completions;d?e", "openai.chat_completions", None),
+        ("/V1/Chat/Completions", "openai.chat_completions", None),
+        ("/v1/chat/completions#x", "openai.chat_completions", None),
+        ("/model/a.B-v1:0/%63onverse", "bedrock.converse", Some("a.B-v1:0")),
+        ("/model/a.B-v1%3A0%2FCONVERSE", "bedrock.converse", Some("a.B-v1:0")),
+        ("/v1/models/Gem-X%3AgenerateContent", "gemini.generate_content", Some("Gem-X")),
+        ("/v1/Models/Gem-X:%67eneratecontent", "gemini.generate_content", Some("Gem-X")),
+        ("/v1/tunedModels/T:streamGenerateContent", "gemini.generate_content", Some("T")),
+        ("/OpenAI/Deployments/My-GPT/Chat/Completions", "openai.chat_completions", Some("My-GPT")),
+        ("/openai/deployments/a%2525/chat/completions", "openai.chat_completions", Some("a%25")),
+        // What is encoded twice, or has a question mark in its name, is served nowhere.
+        ("/v1/chat/completion%2573", "other", None),
+        ("/v1/chat/completions%3Fx", "other", None),
+        ("/v1/chat/completions/..", "cohere.chat_v1", None),
+    ] {
+        for method in ["POST", "post", "PoSt"] {
+            let asked = weir::api::asked(method.as_bytes(), path.as_bytes(), b"");
+            assert_eq!((asked.api.name(), asked.model.as_deref()), (api, model), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_model_that_is_served_counts_whatever_else_the_body_says() {
+    const BOTH: &str = r#"{"model":"body","model_id":"id","servingMode":{"modelId":"mode"}}"#;
+    for (path, request, model) in [
+        ("/openai/deployments/path/chat/completions", BOTH, "path"),
+        ("/v1/models/path:generateContent", BOTH, "path"),
+        ("/model/path/converse", BOTH, "path"),
+        ("/model/path/invoke", BOTH, "path"),
+        ("/serving-endpoints/path/invocations", BOTH, "path"),
+        ("/client/v4/accounts/a/ai/run/path", BOTH, "path"),
+        ("/v1/chat/completions", BOTH, "body"),
+        ("/v1/chat/completions", r#"{"model_id":"id","model":"body"}"#, "body"),
+        ("/v1/messages", r#"{"model":"body","model_id":"id"}"#, "body"),
+        ("/ml/v1/text/chat", r#"{"model_id":"id","model":"body"}"#, "id"),
+        ("/ml/v1/text/generation", r#"{"model_id":"id"}"#, "id"),
+        ("/ML/v1/text/generation", r#"{"model":"body","model_id":"id"}"#, "id"),
+        ("/20231130/actions/chat", r#"{"model":"body","servingMode":{"modelId":"id"}}"#, "id"),
+        ("/v1/chat/completions", r#"{"model_id":"id"}"#, ""),
+    ] {
+        let facts = Call { path, request: request.to_owned(), ..Call::default() }.facts();
+        assert_eq!(facts["request_model"].as_str().unwrap_or_default(), model, "{path} {request}");
+    }
+}

@@ -128,6 +128,91 @@ fn a_call_that_may_wait_is_held_until_its_turn_and_those_behind_it_after_it() {
     }
 }
 
+#[test]
+fn whatever_way_a_call_takes_a_limit_by_what_its_body_tells_is_asked() {
+    // The model stands at the end.
+    let body = |model: &str, fill: usize| {
+        let fill = "x".repeat(fill);
+        json!({"messages": [{"role": "user", "content": fill}], "zz": 0})
+            .to_string()
+            .replace("\"zz\":0", &format!("\"model\":\"{model}\""))
+    };
+    type Way = fn(&Vm, &Http, &str);
+    let ways: [(&str, usize, &[(&str, &str)], Way); 5] = [
+        ("at once", 10, &[], |_, http, body| drop(http.request_body(body.as_bytes(), true))),
+        ("in pieces", 10, &[], |_, http, body| drop(http.request_in_pieces(body.as_bytes(), 7))),
+        ("with Expect", 10, &[("expect", "100-continue")], |_, http, body| {
+            drop(http.request_in_pieces(body.as_bytes(), 7));
+        }),
+        ("an upload of more than 2 s", 10, &[], |vm, http, body| {
+            let (front, back) = body.as_bytes().split_at(20);
+            http.request_body(front, false);
+            vm.pass_ticking_ms(2100);
+            http.request_body(back, false);
+            vm.pass_ticking_ms(100);
+            if !http.is_over() {
+                http.request_body(b"", true);
+            }
+        }),
+        ("more than is held, in pieces", 4000, &[], |_, http, body| drop(http.request_in_pieces(body.as_bytes(), 500))),
+    ];
+    for hold in MODES {
+        for inject in [false, true] {
+            for (way, fill, more, send) in &ways {
+                for crowded in [false, true] {
+                    vm(|vm| {
+                        if hold {
+                            vm.allow_on_headers_stop_iteration();
+                        }
+                        let limits = json!([
+                            {"name": "turn", "unit": "calls", "rate": {"limit": 1, "per": "second"}, "max_wait_ms": 20_000},
+                            {"name": "model", "match": {"model": "big"}, "unit": "calls", "rate": {"limit": 1, "per": "day"}},
+                        ]);
+                        let config = json!({
+                            "limits": limits, "usage": {"inject": inject},
+                            "admission": {"hold_headers": hold, "max_held_bytes": 1024},
+                        });
+                        assert!(vm.configure(config.to_string()), "{:?}", vm.logged());
+                        let case = format!("{way}, hold {hold}, inject {inject}, crowded {crowded}");
+                        // One takes the only call of the day; with others about, the next ones wait for their turn.
+                        let first = vm.exchange();
+                        first.request_headers(ask("a"), false).request_body(body("big", 10).as_bytes(), true);
+                        answered(first);
+                        if !crowded {
+                            vm.pass_ticking_ms(1500);
+                        }
+                        let mut passed = 0;
+                        for (model, passes) in [("big", false), ("small", true)] {
+                            let http = vm.exchange();
+                            let mut head = ask("a");
+                            head.extend(headers(more));
+                            http.request_headers(head, false);
+                            send(vm, &http, &body(model, *fill));
+                            for _ in 0..60 {
+                                vm.pass_ticking_ms(100);
+                            }
+                            assert_eq!(!http.is_over(), passes, "{model}: {case}");
+                            let left = http.end(Goodbye::Logged);
+                            let seen = left.record.expect("a record");
+                            assert_eq!(seen["request_model"], json!(model), "{case}");
+                            let verdicts: Vec<_> = seen["limits"]
+                                .as_array()
+                                .unwrap()
+                                .iter()
+                                .map(|limit| (limit["name"].clone(), limit["verdict"].clone()))
+                                .collect();
+                            let refused = verdicts.contains(&(json!("model"), json!("refuse")));
+                            assert_eq!(refused, !passes, "{model}: {case}: {verdicts:?}");
+                            passed += u32::from(left.local.is_none());
+                        }
+                        assert_eq!(passed, 1, "{case}");
+                    });
+                }
+            }
+        }
+    }
+}
+
 trait Rounded {
     fn map_rounded(&self) -> Vec<i64>;
 }

@@ -5,7 +5,7 @@ use super::{Shared, Wanted};
 use crate::call::finished::Finished;
 use crate::call::head::AtHead;
 use crate::call::size::Money;
-use crate::call::subject::{Known, without_port, without_query};
+use crate::call::subject::{Known, without_port};
 use crate::call::text;
 use crate::metrics::{Counts, Id, Series};
 use crate::record::{Cost, Usage};
@@ -29,7 +29,7 @@ impl InCall {
         let Wanted { path, host, .. } = shared.wants;
         let of = |name| at.head.text(name).unwrap_or_default();
         if path {
-            self.path = Some(text(without_query(of(":path")).as_bytes(), MAX_PATH));
+            self.path = Some(text(at.subject.asked.path.as_bytes(), MAX_PATH));
         }
         if host {
             self.host = Some(text(without_port(of(":authority")).to_ascii_lowercase().as_bytes(), MAX_PATH));

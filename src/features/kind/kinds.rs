@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::config::{self, KindMatch, KindRule};
 use crate::api::Api;
 use crate::call::kind::{KNOWN, Kind, SLOTS};
-use crate::call::subject::{Subject, Wants, without_port, without_query};
+use crate::call::subject::{Subject, Wants, without_port};
 use crate::config::values::fits;
 use crate::port::Headers;
 
@@ -69,7 +69,7 @@ impl Kinds {
         if !self.on {
             return None;
         }
-        let path = without_query(head.text(":path").unwrap_or_default());
+        let path = &*subject.asked.path;
         let by_rule = || self.by_rule(head, path, subject.route.as_deref());
         by_rule().or_else(|| {
             let slot = by_itself(path, subject.mcp, subject.asked.api);
@@ -82,14 +82,14 @@ impl Kinds {
             return None;
         }
         let host = without_port(head.text(":authority").unwrap_or_default()).to_ascii_lowercase();
-        let method = head.text(":method");
+        let method = head.text(":method").map(str::to_ascii_uppercase);
         let rule = self.rules.iter().find(|rule| {
             let KindMatch { route: wanted, path: path_wanted, host: host_wanted, method: method_wanted } =
                 &rule.matches;
             fits(wanted, &[route])
                 && fits(path_wanted, &[Some(path)])
                 && fits(host_wanted, &[Some(&host)])
-                && fits(method_wanted, &[method])
+                && fits(method_wanted, &[method.as_deref()])
         })?;
         Some(rule.kind.clone())
     }
@@ -120,8 +120,8 @@ fn by_itself(path: &str, mcp: bool, api: Api) -> Known {
     if mcp {
         return Known::Tool;
     }
-    let path = path.trim_end_matches('/');
-    let fitting = PATHS.iter().find(|(within, end, _)| path.contains(within) && ends_in(path, end));
+    let path = path.trim_end_matches('/').to_ascii_lowercase();
+    let fitting = PATHS.iter().find(|(within, end, _)| path.contains(within) && ends_in(&path, end));
     fitting.map_or(Known::Other, |(_, _, kind)| *kind)
 }
 
@@ -130,18 +130,18 @@ fn ends_in(path: &str, end: &str) -> bool {
     path.strip_suffix(end).is_some_and(|front| front.ends_with(['/', ':']))
 }
 
-/// What a path holds, how it ends, and what that is. The first row that fits counts.
+/// What a path holds, how it ends, and what that is, in lower case. The first row that fits counts.
 const PATHS: &[(&str, &str, Known)] = &[
     // Cohere, Jina, Voyage, vLLM, TEI, …; Vertex's ranking API.
     ("", "rerank", Known::Rerank),
-    ("/rankingConfigs/", "rank", Known::Rerank),
+    ("/rankingconfigs/", "rank", Known::Rerank),
     // OpenAI and all like it; Bedrock Guardrails; Azure Content Safety; Model Armor.
     ("", "moderations", Known::Guardrail),
     ("/guardrail/", "apply", Known::Guardrail),
     ("/contentsafety/", "analyze", Known::Guardrail),
-    ("/contentsafety/", "shieldPrompt", Known::Guardrail),
-    ("", "sanitizeUserPrompt", Known::Guardrail),
-    ("", "sanitizeModelResponse", Known::Guardrail),
+    ("/contentsafety/", "shieldprompt", Known::Guardrail),
+    ("", "sanitizeuserprompt", Known::Guardrail),
+    ("", "sanitizemodelresponse", Known::Guardrail),
     // OpenAI's vector stores, Bedrock's knowledge bases.
     ("/vector_stores/", "search", Known::Retrieval),
     ("/knowledgebases/", "retrieve", Known::Retrieval),

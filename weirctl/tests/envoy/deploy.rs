@@ -56,6 +56,27 @@ fn envoy_finds_every_bootstrap_valid_as_it_stands() {
 }
 
 #[test]
+fn every_bootstrap_gives_each_path_one_spelling() {
+    for bootstrap in [STANDALONE, LIMITS, RETRIES, AUDIT, OTEL, ECDS, GLOBAL] {
+        let mut managers = 0;
+        yaml::each(&mut yaml::file(bootstrap), &mut |value| {
+            let kind = value.get("@type").and_then(Value::as_str).unwrap_or_default();
+            if kind.ends_with(".HttpConnectionManager") {
+                managers += 1;
+                assert_eq!(value["normalize_path"], true, "{bootstrap}");
+                assert_eq!(value["merge_slashes"], true, "{bootstrap}");
+                assert_eq!(value["path_with_escaped_slashes_action"], "UNESCAPE_AND_FORWARD", "{bootstrap}");
+            }
+        });
+        assert!(managers > 0, "{bootstrap}");
+    }
+    assert_eq!(
+        yaml::file("envoy/istio/meshconfig.yaml")["pathNormalization"]["normalization"],
+        "DECODE_AND_MERGE_SLASHES"
+    );
+}
+
+#[test]
 fn standalone_logs_the_record_and_counts_by_label() {
     let stage = deploy::stage(&wasm::build().unwrap());
     let upstream = upstream();
