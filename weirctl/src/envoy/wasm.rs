@@ -51,15 +51,9 @@ fn make(options: &[&str]) -> Result<PathBuf> {
     let root = paths::workspace()
         .context("the workspace that weirctl was built from is gone; set WEIR_WASM to a weir.wasm")?;
     bring_targets(root, &[weir_targets::FILTER])?;
-    let status = paths::cargo()
-        .args(["build", "--release", "--target", weir_targets::FILTER, "--package", "weir", "--lib"])
-        .args(options)
-        .current_dir(root)
-        // RUSTFLAGS of a test run would replace the target's own flags, and with them SIMD.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .context("cargo does not start")?;
+    let mut cargo = paths::cargo();
+    weir_targets::filter_build(&mut cargo);
+    let status = cargo.args(options).current_dir(root).status().context("cargo does not start")?;
     ensure!(status.success(), "the filter does not build");
     let target = paths::target()?;
     let (built, finished) = (target.join(weir_targets::FILTER).join("release/weir.wasm"), target.join("weir.wasm"));

@@ -1,4 +1,4 @@
-//! Stream after stream leaves memory as it was.
+//! Stream after stream leaves memory as it was: `cargo test --package weirctl --test traffic memory -- --ignored --nocapture`
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,6 +79,7 @@ fn stays_flat(what: &str, rig: &Rig, count: usize, call: impl Fn(&Rig, &mut supe
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn streams_of_a_megabyte_one_after_another_leave_memory_flat() {
     let rig = Rig::start();
     let start = head("200 OK", &[("content-type", SSE), ("transfer-encoding", "chunked")]);
@@ -94,6 +95,7 @@ fn streams_of_a_megabyte_one_after_another_leave_memory_flat() {
 }
 
 #[test]
+#[ignore = "takes minutes"]
 fn formats_codings_aborts_and_large_requests_in_a_mix_leave_memory_flat() {
     let rig = Rig::start();
     let mut requests = Vec::new();

@@ -121,8 +121,9 @@ impl Rig {
             &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
         manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
         manager["proxy_100_continue"] = json!(true);
-        // Else a client waits a second for the end of a connection whose answer broke off.
-        manager["delayed_close_timeout"] = json!("0.01s");
+        // A connection ends when its last bytes are written. Else a client waits a second for the end of one whose answer broke off; and with
+        // less than a second, an Envoy that a busy machine leaves no time to write closes it with nothing written.
+        manager["delayed_close_timeout"] = json!("0s");
         manager["max_request_headers_kb"] = json!(512);
         manager["common_http_protocol_options"] = json!({"max_headers_count": 2000});
         let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().unwrap();
