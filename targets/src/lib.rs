@@ -127,6 +127,13 @@ impl Toolchain {
     }
 }
 
+/// The arguments with which cargo builds the filter.
+pub fn filter_build(cargo: &mut Command) {
+    cargo.args(["build", "--release", "--target", FILTER, "--package", "weir", "--lib"]);
+    // RUSTFLAGS of a test run would replace the target's own flags, and with them SIMD.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+}
+
 /// Why a target did not come, and what to do.
 fn why(words: &str, sysroot: &str, output: &io::Result<Output>) -> String {
     match output {

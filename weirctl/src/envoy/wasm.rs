@@ -93,16 +93,10 @@ fn make(options: &[&str], flavour: Flavour) -> Result<PathBuf> {
     // Cargo puts what it builds in one place, whatever its features: until it is copied nobody else is to build.
     let alone = std::fs::File::create(target.join(".weir-wasm.lock"))?;
     alone.lock()?;
-    let status = paths::cargo()
-        .args(["build", "--release", "--target", weir_targets::FILTER, "--package", "weir", "--lib"])
-        .args(["--no-default-features", "--features", flavour.features()])
-        .args(options)
-        .current_dir(root)
-        // RUSTFLAGS of a test run would replace the target's own flags, and with them SIMD.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .status()
-        .context("cargo does not start")?;
+    let mut cargo = paths::cargo();
+    weir_targets::filter_build(&mut cargo);
+    cargo.args(["--no-default-features", "--features", flavour.features()]);
+    let status = cargo.args(options).current_dir(root).status().context("cargo does not start")?;
     ensure!(status.success(), "the filter does not build");
     let built = target.join(weir_targets::FILTER).join("release/weir.wasm");
     let finished = target.join(flavour.file());
