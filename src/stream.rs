@@ -173,6 +173,7 @@ impl Stream {
         if !matches!(self.inject, Inject::Perhaps) {
             self.features.request_passes(bytes, end);
             self.request.push(bytes);
+            self.subject.find_rpc(self.request.asked());
             self.subject.find_run(&self.config.identity.run, self.request.asked());
             return Flow::Forward;
         }

@@ -31,6 +31,7 @@ enum Field {
     Messages,
     Input,
     Call,
+    Rpc,
     Method,
     Called,
     TraceParent,
@@ -41,7 +42,13 @@ impl Meaning for Field {
     fn wants_text(self) -> bool {
         matches!(
             self,
-            Field::Model | Field::ModelId | Field::ToolName | Field::Method | Field::Called | Field::TraceParent | Field::Baggage
+            Field::Model
+                | Field::ModelId
+                | Field::ToolName
+                | Field::Method
+                | Field::Called
+                | Field::TraceParent
+                | Field::Baggage
         )
     }
 }
@@ -129,7 +136,8 @@ const ENVELOPED: Tree = obj! {
 };
 
 /// A request, or a batch of MCP's.
-static REQUEST: Tree = object_or_list!(KEYS, obj!(Call; "method" => METHOD, "params" => PARAMS));
+static REQUEST: Tree =
+    object_or_list!(KEYS, obj!(Call; "jsonrpc" => leaf!(Field::Rpc), "method" => METHOD, "params" => PARAMS));
 
 const KEYS: &[(&str, Tree)] = &[
     ("model", leaf!(Model)),
@@ -192,6 +200,7 @@ const KEYS: &[(&str, Tree)] = &[
     ("requests", list!(obj! { "content" => PROMPT_HERE, "model" => SKIP })),
     ("instances", PROMPT_HERE),
     ("request", ENVELOPED),
+    ("jsonrpc", leaf!(Field::Rpc)),
     ("method", METHOD),
     ("params", PARAMS),
 ];
@@ -217,6 +226,8 @@ pub struct Asked {
     pub method: Option<String>,
     /// The `name` in the parameters of a JSON-RPC request.
     pub called: Option<String>,
+    /// It is such a request, or a batch of them: it says so, and has a method.
+    pub rpc: bool,
     /// The tools that a batch of such requests calls.
     pub batch: Vec<String>,
     /// W3C trace context and baggage that such a request carries in its parameters; of a batch the first.
@@ -417,6 +428,7 @@ impl Visitor<Field> for Seen {
             }
             Model => self.asked.model = owned(value),
             Field::ModelId => self.asked.model_id = owned(value),
+            Field::Rpc => self.asked.rpc = true,
             Method => self.asked.method = owned(value),
             Called => self.asked.called = owned(value),
             Field::TraceParent => self.asked.traceparent = self.asked.traceparent.take().or_else(|| owned(value)),

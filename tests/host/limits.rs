@@ -213,6 +213,53 @@ fn whatever_way_a_call_takes_a_limit_by_what_its_body_tells_is_asked() {
     }
 }
 
+#[test]
+fn each_tool_of_a_batch_counts_however_the_call_says_that_it_is_mcp() {
+    let call = |name: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}});
+    let batch = |names: &[&str]| Value::from_iter(names.iter().map(|name| call(name)));
+    for hold in MODES {
+        for more in [
+            ("accept", "application/json, text/event-stream"),
+            ("accept", "*/*"),
+            ("accept", "Application/Json"),
+            ("mcp-method", "tools/call"),
+            ("content-type", "text/plain"),
+        ] {
+            vm(|vm| {
+                let limit =
+                    json!({"name": "tool", "scope": ["tool"], "unit": "calls", "rate": {"limit": 3, "per": "day"}});
+                set_up(vm, json!([limit]), hold);
+                // So many calls of a tool pass in a day; who asks for one too many in a batch takes nothing of the others.
+                for (body, passes, charged) in [
+                    (batch(&["a", "b", "a"]), true, 3),
+                    (batch(&["b", "a", "a"]), false, 0),
+                    (call("a"), true, 1),
+                    (call("a"), false, 0),
+                    (batch(&["b", "b"]), true, 2),
+                    (batch(&["c", "b"]), false, 0),
+                    (batch(&["c", "c", "c"]), true, 3),
+                    (json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}), true, 0),
+                    (json!({"name": "a"}), true, 0),
+                ] {
+                    let http = vm.exchange();
+                    let head = [(":method", "POST"), (":path", "/any"), (":authority", "tools"), more];
+                    http.request_headers(headers(&head), false);
+                    http.request_in_pieces(body.to_string().as_bytes(), 30);
+                    assert_eq!(!http.is_over(), passes, "{more:?}, hold {hold}: {body}");
+                    if passes {
+                        http.response_headers(headers(&[(":status", "200")]), true);
+                    }
+                    let left = http.end(Goodbye::Logged);
+                    let limits = left.record.map_or(Value::Null, |record| record["limits"].clone());
+                    let sum = limits[0]["charged"].as_u64().unwrap_or(0);
+                    assert_eq!(sum, charged, "{more:?}, hold {hold}: {body} {limits}");
+                    assert!(limits.as_array().is_none_or(|lines| lines.len() <= 1), "{limits}");
+                }
+            });
+        }
+    }
+}
+
 trait Rounded {
     fn map_rounded(&self) -> Vec<i64>;
 }

@@ -34,8 +34,18 @@ pub struct Caller<'a> {
     pub route: Option<&'a str>,
     /// The tool that is called.
     pub tool: Option<&'a str>,
+    /// The tools that a batch calls, of which that is the first.
+    pub batch: &'a [String],
     /// Whether a model is called.
     pub inference: bool,
+}
+
+impl Caller<'_> {
+    /// The same as the caller of one of its tools alone.
+    #[must_use]
+    pub fn of_tool(self, part: usize) -> Self {
+        Self { tool: if part == 0 { self.tool } else { self.batch.get(part).map(String::as_str) }, ..self }
+    }
 }
 
 /// How a limit counts.
@@ -163,6 +173,11 @@ impl Rule {
     /// Whether it counts calls of tools.
     pub fn counts_tools(&self) -> bool {
         self.scope.contains(&Scope::Tool)
+    }
+
+    /// How often it counts this call: once for each tool of a batch, if it counts tools.
+    pub fn parts(&self, caller: &Caller<'_>) -> usize {
+        if self.counts_tools() { caller.batch.len().max(1) } else { 1 }
     }
 
     /// Whether it wants to know what calls cost.
