@@ -26,6 +26,7 @@ const CALLER: Caller<'_> = Caller {
     model: Some("m"),
     route: None,
     tool: None,
+    batch: &[],
     inference: true,
 };
 
