@@ -139,6 +139,17 @@ impl<'a> Known<'a> {
         asked.model.as_deref().or(by_id).or(told.model.as_deref())
     }
 
+    /// Whether its body should tell what is served, and could not be read, or not as all servers read it.
+    pub fn is_unread(self) -> bool {
+        let told = self.subject.is_inference() || (self.subject.mcp && self.subject.reads_tool);
+        told && self.request.is_unread()
+    }
+
+    /// Whether the model is known by the path: no body changes it.
+    pub fn is_model_sure(self) -> bool {
+        self.subject.asked.model.is_some()
+    }
+
     /// The tool that is called.
     pub fn tool(self) -> Option<&'a str> {
         self.request.asked().tool().filter(|_| self.subject.reads_tool)

@@ -28,6 +28,8 @@ const CALLER: Caller<'_> = Caller {
     tool: None,
     batch: &[],
     inference: true,
+    unread: false,
+    model_sure: false,
 };
 
 fn question(tokens: u64) -> Question<'static> {

@@ -260,6 +260,50 @@ fn each_tool_of_a_batch_counts_however_the_call_says_that_it_is_mcp() {
     }
 }
 
+#[test]
+fn a_body_that_cannot_be_read_falls_to_what_the_limit_says_of_what_it_cannot_decide() {
+    let by_model = |fail: &str| json!([{"name": "model", "match": {"model": "m*"}, "unit": "calls", "rate": {"limit": 1, "per": "day"}, "fail": fail}]);
+    let chat = "/v1/chat/completions";
+    for hold in MODES {
+        for (path, encoding, body, open, closed) in [
+            (chat, "", &br#"{"model":"m",,}"#[..], json!("pass"), json!("closed")),
+            (chat, "", br#"{,"model":"m"}"#, json!("open"), json!("closed")),
+            (chat, "", br#"{"model":"m","Model":"x"}"#, json!("pass"), json!("closed")),
+            (chat, "", b"model=m", json!("open"), json!("closed")),
+            (chat, "compress", br#"{"model":"m"}"#, json!("open"), json!("closed")),
+            (chat, "gzip", br#"{"model":"m"}"#, json!("open"), json!("closed")),
+            (chat, "", br#"{"model":"m","x":NaN}"#, json!("pass"), json!("pass")),
+            (chat, "", b"\xef\xbb\xbf{\"model\":\"m\"}", json!("pass"), json!("pass")),
+            // What the path says no body changes; what is no inference no limit by model counts.
+            ("/openai/deployments/m/chat/completions", "", b"{,", json!("pass"), json!("pass")),
+            ("/openai/deployments/x/chat/completions", "", b"{,", Value::Null, Value::Null),
+            ("/v1/files", "", b"{,", Value::Null, Value::Null),
+        ] {
+            for (fail, expected) in [("open", &open), ("closed", &closed)] {
+                vm(|vm| {
+                    set_up(vm, by_model(fail), hold);
+                    let http = vm.exchange();
+                    let mut head = headers(&[(":method", "POST"), (":path", path), (":authority", "llm")]);
+                    if !encoding.is_empty() {
+                        head.extend(headers(&[("content-encoding", encoding)]));
+                    }
+                    http.request_headers(head, false);
+                    if !http.is_over() {
+                        http.request_in_pieces(body, 5);
+                    }
+                    let case = format!("{path} {encoding} {:?}, {fail}, hold {hold}", String::from_utf8_lossy(body));
+                    assert_eq!(http.is_over(), *expected == json!("closed"), "{case}");
+                    let left = http.end(Goodbye::Logged);
+                    assert_eq!(limit(&left)["verdict"], *expected, "{case}");
+                    let read = closed == json!("pass") && path == chat || path == "/v1/files";
+                    let unread = left.record.as_ref().unwrap()["unread"].as_u64();
+                    assert_eq!(unread, Some(u64::from(!read)), "{case}");
+                });
+            }
+        }
+    }
+}
+
 trait Rounded {
     fn map_rounded(&self) -> Vec<i64>;
 }

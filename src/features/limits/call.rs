@@ -121,6 +121,8 @@ impl InCall {
             tool: known.tool(),
             batch: known.batch(),
             inference: subject.is_inference(),
+            unread: known.is_unread(),
+            model_sure: known.is_model_sure(),
         }
     }
 

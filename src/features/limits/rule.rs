@@ -38,6 +38,10 @@ pub struct Caller<'a> {
     pub batch: &'a [String],
     /// Whether a model is called.
     pub inference: bool,
+    /// Its body could not be read.
+    pub unread: bool,
+    /// The model is known all the same, by the path.
+    pub model_sure: bool,
 }
 
 impl Caller<'_> {
@@ -203,7 +207,7 @@ impl Rule {
 
     /// Whether it counts this call, and under which key; `last` says that all is known that ever will be.
     pub fn counts(&self, caller: &Caller<'_>, salt: u64, last: bool) -> Counts {
-        if !(caller.inference || (self.counts_tools() && (caller.tool.is_some() || !last))) {
+        if !(caller.inference || (self.counts_tools() && (caller.tool.is_some() || caller.unread || !last))) {
             return Counts::No;
         }
         let Match { model, route, tenant } = &self.matches;
@@ -212,6 +216,16 @@ impl Rule {
         }
         if !last && self.counts_tools() {
             return Counts::Later;
+        }
+        // What could not be read may be anything: where a limit is open, it counts what is known all the same.
+        let by_model = !caller.model_sure && (model.is_some() || self.scope.contains(&Scope::Model));
+        if caller.unread
+            && ((by_model && (self.closed || caller.model.is_none()))
+                || (self.counts_tools() && !caller.inference && (self.closed || caller.tool.is_none())))
+            && fits(route, &[caller.route])
+            && fits(tenant, &[caller.tenant])
+        {
+            return Counts::Missing;
         }
         for (wanted, value) in [(model, caller.model), (route, caller.route), (tenant, caller.tenant)] {
             if !fits(wanted, &[value]) {
