@@ -18,6 +18,8 @@ pub trait Meaning: Copy + 'static {
     fn captured(self) -> bool {
         false
     }
+    /// Whether a name that leads nowhere may lead where another leads that differs in case alone.
+    const FOLDS: bool = false;
     /// Whether the names in an object that means this are told, see [`Visitor::named`].
     fn tells_names(self) -> bool {
         false
@@ -112,6 +114,8 @@ pub trait Visitor<M> {
         let _ = name;
         true
     }
+    /// The name that came last was known by folding its case.
+    fn folded(&mut self) {}
     /// Whether it wants the pieces of values of this meaning, which may be captured.
     fn captures(&self, means: M) -> bool {
         let _ = means;
@@ -128,9 +132,6 @@ pub trait Visitor<M> {
 pub const MAX_DEPTH: usize = 16;
 /// The longest text that is kept of a string; names, ids and reasons are shorter.
 pub const MAX_TEXT: usize = 256;
-/// The longest number that is kept.
-const MAX_NUMBER: usize = 32;
-
 /// The document is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bad;
@@ -323,7 +324,7 @@ impl<M: Meaning> Reader<M> {
                 // Most strings lie whole in the piece: no state, no copy.
                 return 1 + self.whole_string(rest.get(1..).unwrap_or(&[]), at + 1, visitor);
             }
-            (State::Value, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+            (State::Value, b'-' | b'0'..=b'9' | b't' | b'f' | b'n' | b'N' | b'I') => {
                 self.text.clear();
                 self.state = State::InWord;
                 return self.in_word(rest, at, visitor);
@@ -428,7 +429,13 @@ impl<M: Meaning> Reader<M> {
         self.next = self.top().and_then(|level| {
             let tells = level.node.means.is_some_and(|means| means.tells_names());
             let inside = level.node.inside?;
-            let named = inside.keys.iter().find(|(key, _)| key.as_bytes() == name);
+            let mut named = inside.keys.iter().find(|(key, _)| key.as_bytes() == name);
+            if M::FOLDS && named.is_none() && inside.rest.is_none() {
+                named = inside.keys.iter().find(|(key, _)| folds_to(name, key));
+                if named.is_some() {
+                    visitor.folded();
+                }
+            }
             named.map(|(_, node)| node).or(inside.rest).filter(|_| !tells || visitor.named(name))
         });
         self.state = State::Colon;
@@ -568,10 +575,7 @@ impl<M: Meaning> Reader<M> {
         let run = rest.iter().position(|b| !goes_on(b));
         let whole = self.text.len == 0;
         let part = rest.get(..run.unwrap_or(rest.len())).unwrap_or(&[]);
-        if self.text.len + part.len() > MAX_NUMBER {
-            self.state = State::Bad;
-            return part.len().max(1);
-        }
+        // Of a number without end as much is kept as of a text.
         self.text.push(part);
         if run.is_some() {
             self.word((whole && !part.is_empty()).then_some((at, at + part.len())), visitor);
@@ -585,7 +589,8 @@ impl<M: Meaning> Reader<M> {
         let value = match word {
             b"true" => Scalar::Bool(true),
             b"false" => Scalar::Bool(false),
-            b"null" => Scalar::Null,
+            // No JSON, but what Python writes and reads.
+            b"null" | b"NaN" | b"Infinity" => Scalar::Null,
             [b'-' | b'0'..=b'9', ..] => Scalar::Number(word),
             _ => {
                 self.state = State::Bad;
@@ -653,6 +658,25 @@ impl<M: Meaning> Reader<M> {
         self.state = State::Skip { open, text };
         at
     }
+}
+
+/// Whether a name is this key but for its case, as Go's `encoding/json` sees it: two letters beyond ASCII are some of it.
+#[inline(never)]
+fn folds_to(name: &[u8], key: &str) -> bool {
+    let mut rest = name;
+    for byte in key.bytes() {
+        let (letter, behind) = match rest {
+            [0xC5, 0xBF, behind @ ..] => (b's', behind),
+            [0xE2, 0x84, 0xAA, behind @ ..] => (b'k', behind),
+            [letter, behind @ ..] => (*letter, behind),
+            [] => return false,
+        };
+        if !letter.eq_ignore_ascii_case(&byte) {
+            return false;
+        }
+        rest = behind;
+    }
+    rest.is_empty()
 }
 
 /// Where a piece's next line begins, for those who give up on a document and wait for the next.

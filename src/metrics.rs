@@ -229,8 +229,8 @@ metrics! {
         "Calls that ended before any content came, by why.",
         "None.";
     Unread: "weir_unread_total" Counter ALL,
-        Some(("reason", &["oversize", "json", "crc", "frame", "encoding", "format"])), &[],
-        "Events or bodies that could not be read and were passed on.",
+        Some(("reason", &["oversize", "json", "crc", "frame", "encoding", "format", "request"])), &[],
+        "Events or bodies that could not be read, by why; `request`: the request's body.",
         "None.";
     FilterTime: "weir_filter_us" Histogram &[Api], None, US_BUCKETS,
         "The filter's own time per call, in microseconds; body callbacks are sampled and scaled up.",

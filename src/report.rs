@@ -52,8 +52,10 @@ pub fn count(counts: &mut Counts, call: &Finished<'_>, timing: &Timing, (stream,
     if timing.first_token().is_none() && call.known.subject.asked.api.generates() {
         counts.add(Series { id: Id::NoFirstToken, value: no_first_token(call.ended) }, 1);
     }
-    let Unread { oversize, json, crc, frame, encoding, format } = unread;
-    for (value, count) in (0..).zip([oversize, json, crc, frame, encoding, format]).filter(|(_, count)| *count > 0) {
+    let Unread { oversize, json, crc, frame, encoding, format, request } = unread;
+    for (value, count) in
+        (0..).zip([oversize, json, crc, frame, encoding, format, request]).filter(|(_, count)| *count > 0)
+    {
         counts.add(Series { id: Id::Unread, value }, count);
     }
 }

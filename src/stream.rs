@@ -122,6 +122,7 @@ impl Stream {
             return Head { reply: Some(Box::new(reply)), ..Head::default() };
         }
         subject.kind = Features::kind(head, &subject, shared);
+        self.request = Request::encoded(head.get("content-encoding").unwrap_or_default());
         self.sizing.announced = head.text("content-length").and_then(|n| n.trim().parse().ok());
         let mut edits = HeadEdits::default();
         edits.remove.extend(self.removes(&subject, head, end).iter().map(|name| (*name).into()));
@@ -173,6 +174,10 @@ impl Stream {
         if !matches!(self.inject, Inject::Perhaps) {
             self.features.request_passes(bytes, end);
             self.request.push(bytes);
+            if end {
+                self.request.end();
+            }
+            self.subject.find_rpc(self.request.asked());
             self.subject.find_run(&self.config.identity.run, self.request.asked());
             return Flow::Forward;
         }
@@ -180,11 +185,15 @@ impl Stream {
         if end || injected != Injected::Again {
             self.features.request_passes(bytes, end);
         }
+        if end && injected != Injected::Again {
+            self.request.end();
+        }
         match injected {
             Injected::Same => Flow::Forward,
             // Nothing follows that could end what was cut: it goes on as it is.
             Injected::Again if end => {
                 self.request.push(bytes);
+                self.request.end();
                 Flow::Forward
             }
             Injected::Again => Flow::Hold,
@@ -394,6 +403,9 @@ impl Stream {
 
         let mut unread = answered.unread;
         unread.add(parts.unread);
+        // Pictures and sound come in forms.
+        let form = matches!(self.subject.asked.api, Api::Images | Api::Transcriptions);
+        unread.request += u64::from(self.known().is_unread() && !form);
         let tokens = ending.usage.output.unwrap_or_else(|| self.timing.tokens());
         report::count(&mut counts, &call, &self.timing, (seen.stream, tokens, unread));
         let sources = parts.sources.clone();

@@ -20,6 +20,7 @@ pub mod sources;
 pub mod sse;
 pub mod tree;
 pub mod usage;
+pub mod wide;
 
 mod crc32;
 mod room;

@@ -21,3 +21,16 @@ pub struct Kind {
     /// Its number, below [`SLOTS`].
     pub slot: u8,
 }
+
+impl Kind {
+    /// The kind of a tool, for a call that was none of the others until its body told.
+    pub fn tool() -> Self {
+        let slot = KNOWN.iter().position(|word| *word == "tool").unwrap_or_default();
+        Self { word: Rc::from("tool"), name: None, slot: slot as u8 }
+    }
+
+    /// Whether it is none that is known.
+    pub fn is_other(&self) -> bool {
+        usize::from(self.slot) + 1 == KNOWN.len() && self.name.is_none()
+    }
+}

@@ -62,7 +62,10 @@ impl Subject {
         let asked = api::asked(of(":method"), of(":path"), of(":authority"));
         let property = |wanted: bool, name| if wanted { property_text(properties, &["xds", name]) } else { None };
         let mcp = asked.api == Api::Other && is_mcp(head);
-        let may_call_tool = mcp && is_post(head);
+        // No header has to tell MCP: whoever takes such a message may be called with any. What is no JSON is read no further
+        // than its first byte.
+        let may_call_tool = asked.api == Api::Other && is_post(head);
+        let told = mcp || contains(head.get("content-type"), b"json");
         let run = identity::find(&sources.run, head, properties);
         // MCP carries trace context in its messages where no header does.
         let nowhere = run.is_none() && !sources.run.is_empty();
@@ -75,7 +78,7 @@ impl Subject {
             kind: None,
             mcp,
             may_call_tool,
-            reads_tool: may_call_tool && (wants.tool || nowhere),
+            reads_tool: may_call_tool && (wants.tool || nowhere && told),
             run,
             asked,
         }
@@ -91,6 +94,17 @@ impl Subject {
         let (traceparent, baggage) = (of(traceparent), of(baggage));
         let head = [(&b"traceparent"[..], &*traceparent), (b"baggage", &*baggage)];
         self.run = identity::find(sources, Headers(&head), &NoProperties);
+    }
+
+    /// Its body is a message of JSON-RPC: it speaks MCP, whatever its headers say.
+    pub fn find_rpc(&mut self, told: &request::Asked) {
+        if self.mcp || !self.may_call_tool || !told.rpc {
+            return;
+        }
+        self.mcp = true;
+        if self.kind.as_ref().is_some_and(Kind::is_other) {
+            self.kind = Some(Kind::tool());
+        }
     }
 
     /// Whether a model is called.
@@ -125,9 +139,25 @@ impl<'a> Known<'a> {
         asked.model.as_deref().or(by_id).or(told.model.as_deref())
     }
 
+    /// Whether its body should tell what is served, and could not be read, or not as all servers read it.
+    pub fn is_unread(self) -> bool {
+        let told = self.subject.is_inference() || (self.subject.mcp && self.subject.reads_tool);
+        told && self.request.is_unread()
+    }
+
+    /// Whether the model is known by the path: no body changes it.
+    pub fn is_model_sure(self) -> bool {
+        self.subject.asked.model.is_some()
+    }
+
     /// The tool that is called.
     pub fn tool(self) -> Option<&'a str> {
         self.request.asked().tool().filter(|_| self.subject.reads_tool)
+    }
+
+    /// The tools that a batch calls; nothing of a single call.
+    pub fn batch(self) -> &'a [String] {
+        if self.subject.reads_tool { &self.request.asked().batch } else { &[] }
     }
 
     /// The tools that are called: several in an MCP batch.
@@ -139,9 +169,14 @@ impl<'a> Known<'a> {
 /// MCP over HTTP: a session, or a version of the protocol; a client's first request has neither, but accepts both kinds of
 /// answer.
 pub fn is_mcp(head: Headers<'_>) -> bool {
-    let named = ["mcp-session-id", "mcp-protocol-version"].iter().any(|name| head.get(name).is_some());
-    let accepts = |kind: &[u8]| memchr::memmem::find(head.get("accept").unwrap_or_default(), kind).is_some();
+    let named = ["mcp-session-id", "mcp-protocol-version", "mcp-method"].iter().any(|name| head.get(name).is_some());
+    let accepts = |kind: &[u8]| contains(head.get("accept"), kind);
     named || is_post(head) && accepts(b"application/json") && accepts(b"text/event-stream")
+}
+
+/// Whether a header's value has this in it, in whatever case.
+fn contains(value: Option<&[u8]>, part: &[u8]) -> bool {
+    value.is_some_and(|value| value.windows(part.len()).any(|at| at.eq_ignore_ascii_case(part)))
 }
 
 fn is_post(head: Headers<'_>) -> bool {

@@ -34,18 +34,21 @@ pub struct Unread {
     pub encoding: u64,
     /// Bodies that are nothing weir knows.
     pub format: u64,
+    /// Requests that could not be read.
+    pub request: u64,
 }
 
 impl Unread {
     /// Adds what of another body could not be read.
     pub fn add(&mut self, other: Unread) {
-        let Unread { oversize, json, crc, frame, encoding, format } = other;
+        let Unread { oversize, json, crc, frame, encoding, format, request } = other;
         self.oversize += oversize;
         self.json += json;
         self.crc += crc;
         self.frame += frame;
         self.encoding += encoding;
         self.format += format;
+        self.request += request;
     }
 
     fn frame(&mut self, why: Unframed) {
@@ -58,8 +61,8 @@ impl Unread {
 
     /// All of it.
     pub fn total(&self) -> u64 {
-        let Self { oversize, json, crc, frame, encoding, format } = self;
-        oversize + json + crc + frame + encoding + format
+        let Self { oversize, json, crc, frame, encoding, format, request } = self;
+        oversize + json + crc + frame + encoding + format + request
     }
 }
 

@@ -2,7 +2,9 @@
 //! long the prompt is. One tree for all providers: their names do not contradict each other.
 
 use crate::json::{Inside, Meaning, Node, Reader, Scalar, Visitor};
+use crate::wire::encoding::Decoder;
 use crate::wire::tree::{leaf, list, obj, object_or_list};
+use crate::wire::wide::Wide;
 
 /// Most tool names that are kept.
 const MAX_TOOLS: usize = 64;
@@ -31,6 +33,7 @@ enum Field {
     Messages,
     Input,
     Call,
+    Rpc,
     Method,
     Called,
     TraceParent,
@@ -38,10 +41,19 @@ enum Field {
 }
 
 impl Meaning for Field {
+    // Servers in Go do.
+    const FOLDS: bool = true;
+
     fn wants_text(self) -> bool {
         matches!(
             self,
-            Field::Model | Field::ModelId | Field::ToolName | Field::Method | Field::Called | Field::TraceParent | Field::Baggage
+            Field::Model
+                | Field::ModelId
+                | Field::ToolName
+                | Field::Method
+                | Field::Called
+                | Field::TraceParent
+                | Field::Baggage
         )
     }
 }
@@ -129,7 +141,8 @@ const ENVELOPED: Tree = obj! {
 };
 
 /// A request, or a batch of MCP's.
-static REQUEST: Tree = object_or_list!(KEYS, obj!(Call; "method" => METHOD, "params" => PARAMS));
+static REQUEST: Tree =
+    object_or_list!(KEYS, obj!(Call; "jsonrpc" => leaf!(Field::Rpc), "method" => METHOD, "params" => PARAMS));
 
 const KEYS: &[(&str, Tree)] = &[
     ("model", leaf!(Model)),
@@ -192,6 +205,7 @@ const KEYS: &[(&str, Tree)] = &[
     ("requests", list!(obj! { "content" => PROMPT_HERE, "model" => SKIP })),
     ("instances", PROMPT_HERE),
     ("request", ENVELOPED),
+    ("jsonrpc", leaf!(Field::Rpc)),
     ("method", METHOD),
     ("params", PARAMS),
 ];
@@ -217,6 +231,8 @@ pub struct Asked {
     pub method: Option<String>,
     /// The `name` in the parameters of a JSON-RPC request.
     pub called: Option<String>,
+    /// It is such a request, or a batch of them: it says so, and has a method.
+    pub rpc: bool,
     /// The tools that a batch of such requests calls.
     pub batch: Vec<String>,
     /// W3C trace context and baggage that such a request carries in its parameters; of a batch the first.
@@ -264,6 +280,12 @@ pub struct Request {
     seen: Seen,
     /// What was read is no JSON, or there is more than one document: the rest is not read.
     over: bool,
+    /// It could not be read to its end, or servers do not agree on what it says.
+    unread: bool,
+    /// Something of it came.
+    came: bool,
+    decoder: Option<Box<Decoder>>,
+    wide: Wide,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -282,15 +304,53 @@ struct Seen {
     input: bool,
     parts: bool,
     edits: Vec<Edit>,
+    /// The name at hand was known by folding its case.
+    folded: bool,
+    /// A model stands under two names that some servers read as one.
+    ambiguous: bool,
 }
 
 impl Default for Request {
     fn default() -> Self {
-        Self { reader: Reader::new(&REQUEST), seen: Seen::default(), over: false }
+        Self {
+            reader: Reader::new(&REQUEST),
+            seen: Seen::default(),
+            over: false,
+            unread: false,
+            came: false,
+            decoder: None,
+            wide: Wide::default(),
+        }
     }
 }
 
 impl Request {
+    /// A request with this `content-encoding`. One that is not known cannot be read.
+    pub fn encoded(content_encoding: &[u8]) -> Self {
+        match Decoder::for_encoding(content_encoding) {
+            Ok(decoder) => Self { decoder: decoder.map(Box::new), ..Self::default() },
+            Err(_) => Self { over: true, unread: true, ..Self::default() },
+        }
+    }
+
+    /// Whether it could not be read, or says what servers do not agree on: what is known of it may not be what is served.
+    pub fn is_unread(&self) -> bool {
+        self.unread || self.seen.ambiguous
+    }
+
+    /// Its body is over.
+    pub fn end(&mut self) {
+        let mut wide = std::mem::take(&mut self.wide);
+        wide.end(&mut |text| {
+            self.feed(text);
+        });
+        self.wide = wide;
+        // A document that is cut; no body at all says nothing that could be read.
+        if !self.over && self.came {
+            (self.over, self.unread) = (true, true);
+        }
+    }
+
     /// What is known so far.
     pub fn asked(&self) -> &Asked {
         &self.seen.asked
@@ -309,13 +369,47 @@ impl Request {
 
     /// Reads a piece.
     pub fn push(&mut self, piece: &[u8]) {
-        self.feed(piece);
+        self.came |= !piece.is_empty();
+        match self.decoder.take() {
+            Some(mut decoder) if !self.over => {
+                if decoder.push(piece, &mut |text| self.text(text)).is_err() {
+                    (self.over, self.unread) = (true, true);
+                }
+                self.decoder = Some(decoder);
+            }
+            _ => self.text(piece),
+        }
         self.seen.edits.clear();
+    }
+
+    /// Reads a piece of text, in whatever form of Unicode.
+    fn text(&mut self, piece: &[u8]) {
+        if self.wide.is_plain() {
+            self.feed(piece);
+            return;
+        }
+        let mut wide = std::mem::take(&mut self.wide);
+        wide.push(piece, &mut |text| {
+            self.feed(text);
+        });
+        self.wide = wide;
     }
 
     /// Reads a piece and adds `stream_options.include_usage` where a streamed request lacks it or has it false. The first
     /// piece that holds the place is changed; nothing is held but a piece that cuts `stream_options`, or has it before it is known whether anything is streamed.
     pub fn push_and_inject(&mut self, piece: &[u8]) -> Injected {
+        self.came |= !piece.is_empty();
+        if !self.wide.is_plain() {
+            match Wide::begins_plain(piece) {
+                Some(true) => self.wide.take_plain(),
+                None if !piece.is_empty() => return Injected::Again,
+                // Where a place is in it is not known: it is read alone.
+                _ => {
+                    self.push(piece);
+                    return Injected::Same;
+                }
+            }
+        }
         let before = (self.reader.clone(), self.seen.clone());
         let end = self.feed(piece);
         let cut = self.seen.in_options || self.reader.pending() == Some(StreamOptions);
@@ -343,6 +437,12 @@ impl Request {
         if self.over {
             return None;
         }
+        // Requests are objects, or batches: what begins otherwise is a form, or nothing that any server reads.
+        let begins = piece.iter().find(|b| !b.is_ascii_whitespace()).filter(|_| self.reader.is_fresh());
+        if begins.is_some_and(|b| !matches!(b, b'{' | b'[')) {
+            (self.over, self.unread) = (true, true);
+            return None;
+        }
         match self.reader.feed(piece, &mut self.seen) {
             Ok(read) if self.reader.is_done() => {
                 self.over = true;
@@ -350,7 +450,7 @@ impl Request {
             }
             Ok(_) => None,
             Err(_) => {
-                self.over = true;
+                (self.over, self.unread) = (true, true);
                 None
             }
         }
@@ -374,7 +474,12 @@ fn owned(value: Scalar<'_>) -> Option<String> {
 }
 
 impl Visitor<Field> for Seen {
+    fn folded(&mut self) {
+        self.folded = true;
+    }
+
     fn open(&mut self, means: Field, at: usize) {
+        self.folded = false;
         match means {
             StreamOptions => {
                 self.options = true;
@@ -409,14 +514,18 @@ impl Visitor<Field> for Seen {
     }
 
     fn scalar(&mut self, means: Field, value: Scalar<'_>, span: Option<(usize, usize)>) {
+        let folded = std::mem::take(&mut self.folded);
         match means {
             Prompt | Messages | Input => {
                 self.input |= means == Input;
                 self.messages |= means == Messages;
                 self.asked.prompt_bytes = self.asked.prompt_bytes.saturating_add(value.len());
             }
+            // Servers that fold take the last, the others the one that is written right.
+            Model if folded && self.asked.model.is_some() => self.ambiguous |= self.asked.model != owned(value),
             Model => self.asked.model = owned(value),
             Field::ModelId => self.asked.model_id = owned(value),
+            Field::Rpc => self.asked.rpc = true,
             Method => self.asked.method = owned(value),
             Called => self.asked.called = owned(value),
             Field::TraceParent => self.asked.traceparent = self.asked.traceparent.take().or_else(|| owned(value)),

@@ -26,7 +26,10 @@ const CALLER: Caller<'_> = Caller {
     model: Some("m"),
     route: None,
     tool: None,
+    batch: &[],
     inference: true,
+    unread: false,
+    model_sure: false,
 };
 
 fn question(tokens: u64) -> Question<'static> {

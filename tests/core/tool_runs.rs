@@ -155,7 +155,8 @@ fn without_the_section_and_for_what_is_no_mcp_nothing_is_read() {
     let answer = cases().remove(0).answer;
     for (config, head, runs_expected) in [
         ("{}", MCP.to_vec(), 0),
-        (ON, vec![("accept", "application/json")], 0),
+        (ON, vec![("accept", "application/json")], 1),
+        (ON, vec![], 1),
         (ON, vec![("mcp-session-id", "s")], 1),
         (ON, MCP.to_vec(), 1),
     ] {

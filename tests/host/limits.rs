@@ -213,6 +213,97 @@ fn whatever_way_a_call_takes_a_limit_by_what_its_body_tells_is_asked() {
     }
 }
 
+#[test]
+fn each_tool_of_a_batch_counts_however_the_call_says_that_it_is_mcp() {
+    let call = |name: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}});
+    let batch = |names: &[&str]| Value::from_iter(names.iter().map(|name| call(name)));
+    for hold in MODES {
+        for more in [
+            ("accept", "application/json, text/event-stream"),
+            ("accept", "*/*"),
+            ("accept", "Application/Json"),
+            ("mcp-method", "tools/call"),
+            ("content-type", "text/plain"),
+        ] {
+            vm(|vm| {
+                let limit =
+                    json!({"name": "tool", "scope": ["tool"], "unit": "calls", "rate": {"limit": 3, "per": "day"}});
+                set_up(vm, json!([limit]), hold);
+                // So many calls of a tool pass in a day; who asks for one too many in a batch takes nothing of the others.
+                for (body, passes, charged) in [
+                    (batch(&["a", "b", "a"]), true, 3),
+                    (batch(&["b", "a", "a"]), false, 0),
+                    (call("a"), true, 1),
+                    (call("a"), false, 0),
+                    (batch(&["b", "b"]), true, 2),
+                    (batch(&["c", "b"]), false, 0),
+                    (batch(&["c", "c", "c"]), true, 3),
+                    (json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}), true, 0),
+                    (json!({"name": "a"}), true, 0),
+                ] {
+                    let http = vm.exchange();
+                    let head = [(":method", "POST"), (":path", "/any"), (":authority", "tools"), more];
+                    http.request_headers(headers(&head), false);
+                    http.request_in_pieces(body.to_string().as_bytes(), 30);
+                    assert_eq!(!http.is_over(), passes, "{more:?}, hold {hold}: {body}");
+                    if passes {
+                        http.response_headers(headers(&[(":status", "200")]), true);
+                    }
+                    let left = http.end(Goodbye::Logged);
+                    let limits = left.record.map_or(Value::Null, |record| record["limits"].clone());
+                    let sum = limits[0]["charged"].as_u64().unwrap_or(0);
+                    assert_eq!(sum, charged, "{more:?}, hold {hold}: {body} {limits}");
+                    assert!(limits.as_array().is_none_or(|lines| lines.len() <= 1), "{limits}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_falls_to_what_the_limit_says_of_what_it_cannot_decide() {
+    let by_model = |fail: &str| json!([{"name": "model", "match": {"model": "m*"}, "unit": "calls", "rate": {"limit": 1, "per": "day"}, "fail": fail}]);
+    let chat = "/v1/chat/completions";
+    for hold in MODES {
+        for (path, encoding, body, open, closed) in [
+            (chat, "", &br#"{"model":"m",,}"#[..], json!("pass"), json!("closed")),
+            (chat, "", br#"{,"model":"m"}"#, json!("open"), json!("closed")),
+            (chat, "", br#"{"model":"m","Model":"x"}"#, json!("pass"), json!("closed")),
+            (chat, "", b"model=m", json!("open"), json!("closed")),
+            (chat, "compress", br#"{"model":"m"}"#, json!("open"), json!("closed")),
+            (chat, "gzip", br#"{"model":"m"}"#, json!("open"), json!("closed")),
+            (chat, "", br#"{"model":"m","x":NaN}"#, json!("pass"), json!("pass")),
+            (chat, "", b"\xef\xbb\xbf{\"model\":\"m\"}", json!("pass"), json!("pass")),
+            // What the path says no body changes; what is no inference no limit by model counts.
+            ("/openai/deployments/m/chat/completions", "", b"{,", json!("pass"), json!("pass")),
+            ("/openai/deployments/x/chat/completions", "", b"{,", Value::Null, Value::Null),
+            ("/v1/files", "", b"{,", Value::Null, Value::Null),
+        ] {
+            for (fail, expected) in [("open", &open), ("closed", &closed)] {
+                vm(|vm| {
+                    set_up(vm, by_model(fail), hold);
+                    let http = vm.exchange();
+                    let mut head = headers(&[(":method", "POST"), (":path", path), (":authority", "llm")]);
+                    if !encoding.is_empty() {
+                        head.extend(headers(&[("content-encoding", encoding)]));
+                    }
+                    http.request_headers(head, false);
+                    if !http.is_over() {
+                        http.request_in_pieces(body, 5);
+                    }
+                    let case = format!("{path} {encoding} {:?}, {fail}, hold {hold}", String::from_utf8_lossy(body));
+                    assert_eq!(http.is_over(), *expected == json!("closed"), "{case}");
+                    let left = http.end(Goodbye::Logged);
+                    assert_eq!(limit(&left)["verdict"], *expected, "{case}");
+                    let read = closed == json!("pass") && path == chat || path == "/v1/files";
+                    let unread = left.record.as_ref().unwrap()["unread"].as_u64();
+                    assert_eq!(unread, Some(u64::from(!read)), "{case}");
+                });
+            }
+        }
+    }
+}
+
 trait Rounded {
     fn map_rounded(&self) -> Vec<i64>;
 }

@@ -137,15 +137,31 @@ fn no_tool_gets_by_in_a_batch_or_without_saying_what_it_accepts() {
                 }
             });
         }
-        vm(|vm| {
-            set_up(vm, json!({"enforce": "refuse"}), hold);
-            let http = vm.exchange();
-            let head = [(":method", "POST"), (":path", "/mcp"), (":authority", "tools"), ("x-run", "r")];
-            http.request_headers(headers(&[&head[..], &[("mcp-session-id", "s"), PLAN]].concat()), false);
-            http.request_in_pieces(calls("orders.list").to_string().as_bytes(), 30);
-            assert!(http.is_over(), "a session is MCP's, whatever it accepts");
-            assert_eq!(plan(&http.end(Goodbye::Logged))["verdict"], "unplanned");
-        });
+        for more in [
+            ("mcp-session-id", "s"),
+            ("mcp-method", "tools/call"),
+            ("accept", "*/*"),
+            ("accept", "application/*"),
+            ("accept", "APPLICATION/JSON, TEXT/EVENT-STREAM"),
+            ("content-type", "application/json"),
+            ("content-type", "text/plain"),
+            ("x-nothing", "at all"),
+        ] {
+            for method in ["POST", "post"] {
+                vm(|vm| {
+                    set_up(vm, json!({"enforce": "refuse"}), hold);
+                    let http = vm.exchange();
+                    let head = [(":method", method), (":path", "/mcp"), (":authority", "tools"), ("x-run", "r")];
+                    http.request_headers(headers(&[&head[..], &[more, PLAN]].concat()), false);
+                    http.request_in_pieces(calls("orders.list").to_string().as_bytes(), 30);
+                    assert!(http.is_over(), "its body is MCP's, whatever its head says: {more:?}");
+                    let left = http.end(Goodbye::Logged);
+                    assert_eq!(plan(&left)["verdict"], "unplanned", "{more:?}");
+                    let error: Value = serde_json::from_slice(&left.local.unwrap().body).unwrap();
+                    assert_eq!(error["jsonrpc"], "2.0", "{more:?}");
+                });
+            }
+        }
     }
 }
 

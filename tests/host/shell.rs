@@ -278,12 +278,15 @@ fn a_callback_reads_the_clock_and_what_it_is_about_once() {
 fn bytes_of_another_protocol_are_not_read() {
     let path = (":path", "/v1/chat/completions");
     let upgrade = [(":method", "POST"), path, ("connection", "upgrade"), ("upgrade", "websocket")];
+    let websocket = [(":method", "GET"), path, ("connection", "upgrade"), ("upgrade", "websocket")];
     let connect = [(":method", "CONNECT"), path, (":authority", "llm:443")];
     let plain = [(":method", "POST"), path];
     for (request, status, asked, answered) in [
-        (&upgrade[..], "101", 0, 0),
+        // Nobody tunnels with a POST: what is none is read, and what is one is no JSON from its first byte on.
+        (&upgrade[..], "101", 1, 0),
         // The upstream did not want to; its answer is HTTP.
-        (&upgrade[..], "200", 0, 1),
+        (&upgrade[..], "200", 1, 1),
+        (&websocket[..], "101", 0, 0),
         (&connect[..], "200", 0, 0),
         (&plain[..], "200", 1, 1),
     ] {

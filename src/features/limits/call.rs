@@ -119,7 +119,10 @@ impl InCall {
             model: known.model(),
             route: subject.route.as_deref(),
             tool: known.tool(),
+            batch: known.batch(),
             inference: subject.is_inference(),
+            unread: known.is_unread(),
+            model_sure: known.is_model_sure(),
         }
     }
 
@@ -129,7 +132,7 @@ impl InCall {
         let refusal = Refusal { kind: Kind::RateLimited, limit: name, why: "", retry_after: after };
         let mut headers: Vec<Header> = vec![("x-weir-limit", name.to_owned())];
         headers.extend(after.iter().flat_map(|after| retry_after(*after)));
-        let claim = self.claims.list.iter().find(|claim| claim.rule == rule);
+        let claim = self.claims.list.iter().rfind(|claim| claim.rule == rule);
         if let Some((rule, claim)) = rules.get(rule).zip(claim) {
             headers.extend(headers::left(rule, claim));
         }
@@ -238,7 +241,7 @@ impl InCall {
         shared.limiter.settle(&mut self.claims, call.usage, call.sent, call.store, call.now);
         events.add(self.claims.events);
         let caller = self.caller(call.known);
-        let mut limited = Vec::with_capacity(self.claims.list.len());
+        let mut limited: Vec<Limited> = Vec::with_capacity(self.claims.list.len());
         for claim in &self.claims.list {
             let Some(rule) = shared.limiter.rules.get(claim.rule) else { continue };
             let at = claim.rule as u16;
@@ -250,6 +253,18 @@ impl InCall {
                 && let Some(key) = shared.keys.number(claim.rule, &rule.key_text(&caller))
             {
                 counts.sample(Id::LimitRemaining, [at, key, 0, 0], rule.whole(left.amount));
+            }
+            // The tools of a batch are one line, with the worst of what was said.
+            if claim.part > 0
+                && let Some(line) = limited.last_mut()
+            {
+                line.reserved = line.reserved.saturating_add(rule.whole(claim.reserved));
+                line.charged = line.charged.saturating_add(rule.whole(claim.charged));
+                line.waited_ms = line.waited_ms.max(claim.waited.as_ms());
+                if claim.verdict != Verdict::Pass {
+                    line.verdict = claim.verdict.word();
+                }
+                continue;
             }
             limited.push(Limited {
                 name: rule.name.to_string(),

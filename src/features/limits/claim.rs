@@ -48,6 +48,8 @@ pub struct Left {
 pub struct Claim {
     /// Which of the rules.
     pub rule: usize,
+    /// Which of the tools that the call calls, for rules that count tools; else the first.
+    pub part: usize,
     /// The key, by hash.
     pub key: u64,
     /// Who has a share, by hash.

@@ -161,19 +161,22 @@ impl Limiter {
         admit
     }
 
-    fn decide(&self, claims: &mut Claims, question: &Question<'_>, books: &mut Books<'_>) -> Admit {
+    fn decide<'a>(&'a self, claims: &mut Claims, question: &Question<'_>, books: &mut Books<'_>) -> Admit {
         let now = books.now;
         let before = claims.list.clone();
         let queues = std::mem::take(&mut claims.queues);
         // However many limits it waits for, one after another, it waits no longer than each of them allows.
         let held = Span(claims.held.0.saturating_add(claims.since.map_or(0, |since| (now - since).0)));
-        for (at, rule) in self.rules.iter().enumerate() {
+        let caller = &question.caller;
+        let parts = |(at, rule): (usize, &'a Rule)| (0..rule.parts(caller)).map(move |part| (at, part, rule));
+        for (at, part, rule) in self.rules.iter().enumerate().flat_map(parts) {
             let waited = claims.waits.filter(|(rule, _)| *rule == at).map_or(Span(0), |(_, since)| now - since);
             let may_wait = Span(rule.max_wait.0.saturating_sub(held.0) * u64::from(question.room));
-            let claimed = match claims.list.iter_mut().find(|claim| claim.rule == at) {
+            let claimed = match claims.list.iter_mut().find(|claim| (claim.rule, claim.part) == (at, part)) {
                 Some(claim) => self.resize(rule, claim, question.size, may_wait, books),
                 None => {
-                    let Some((mut claim, claimed)) = self.first(at, rule, question, (may_wait, &queues), books) else {
+                    let Some((mut claim, claimed)) = self.first((at, part), rule, question, (may_wait, &queues), books)
+                    else {
                         continue;
                     };
                     claim.waited = Span(claim.waited.0.saturating_add(waited.0));
@@ -202,15 +205,17 @@ impl Limiter {
     /// A call's first claim of a rule, if that counts the call.
     fn first(
         &self,
-        at: usize,
+        (at, part): (usize, usize),
         rule: &Rule,
         question: &Question<'_>,
         (may_wait, queues): (Span, &[u64]),
         books: &mut Books<'_>,
     ) -> Option<(Claim, Result<(), No>)> {
         let Question { caller, size, last, room: _ } = question;
+        let caller = &caller.of_tool(part);
         let mut claim = Claim {
             rule: at,
+            part,
             key: 0,
             // Of no use to rules for which nobody stands in line.
             sharer: if rule.has_queues() { rule.sharer(caller, self.salt.known().unwrap_or_default()) } else { 0 },
@@ -252,7 +257,7 @@ impl Limiter {
     ) -> Admit {
         let again = matches!(no, No::Soon(_)) && may_wait > Span(0);
         for claim in &mut claims.list {
-            let had = before.iter().find(|b| b.rule == claim.rule).filter(|_| again);
+            let had = before.iter().find(|b| (b.rule, b.part) == (claim.rule, claim.part)).filter(|_| again);
             if had.is_none_or(|had| had.amount < claim.amount) {
                 self.reduce(claim, had.map_or(0, |had| had.amount), books);
             }
@@ -261,7 +266,7 @@ impl Limiter {
             }
         }
         if again {
-            let waits = claims.list.iter().find(|claim| claim.rule == at).zip(self.rules.get(at));
+            let waits = claims.list.iter().rfind(|claim| claim.rule == at).zip(self.rules.get(at));
             claims.position = waits.map_or(Position::default(), |(claim, rule)| rule.position(claim));
             claims.since.get_or_insert(books.now);
             claims.list.truncate(before.len());

@@ -34,8 +34,22 @@ pub struct Caller<'a> {
     pub route: Option<&'a str>,
     /// The tool that is called.
     pub tool: Option<&'a str>,
+    /// The tools that a batch calls, of which that is the first.
+    pub batch: &'a [String],
     /// Whether a model is called.
     pub inference: bool,
+    /// Its body could not be read.
+    pub unread: bool,
+    /// The model is known all the same, by the path.
+    pub model_sure: bool,
+}
+
+impl Caller<'_> {
+    /// The same as the caller of one of its tools alone.
+    #[must_use]
+    pub fn of_tool(self, part: usize) -> Self {
+        Self { tool: if part == 0 { self.tool } else { self.batch.get(part).map(String::as_str) }, ..self }
+    }
 }
 
 /// How a limit counts.
@@ -165,6 +179,11 @@ impl Rule {
         self.scope.contains(&Scope::Tool)
     }
 
+    /// How often it counts this call: once for each tool of a batch, if it counts tools.
+    pub fn parts(&self, caller: &Caller<'_>) -> usize {
+        if self.counts_tools() { caller.batch.len().max(1) } else { 1 }
+    }
+
     /// Whether it wants to know what calls cost.
     pub fn goes_by_price(&self) -> bool {
         self.by_price && !self.counts_in_flight()
@@ -188,7 +207,7 @@ impl Rule {
 
     /// Whether it counts this call, and under which key; `last` says that all is known that ever will be.
     pub fn counts(&self, caller: &Caller<'_>, salt: u64, last: bool) -> Counts {
-        if !(caller.inference || (self.counts_tools() && (caller.tool.is_some() || !last))) {
+        if !(caller.inference || (self.counts_tools() && (caller.tool.is_some() || caller.unread || !last))) {
             return Counts::No;
         }
         let Match { model, route, tenant } = &self.matches;
@@ -197,6 +216,16 @@ impl Rule {
         }
         if !last && self.counts_tools() {
             return Counts::Later;
+        }
+        // What could not be read may be anything: where a limit is open, it counts what is known all the same.
+        let by_model = !caller.model_sure && (model.is_some() || self.scope.contains(&Scope::Model));
+        if caller.unread
+            && ((by_model && (self.closed || caller.model.is_none()))
+                || (self.counts_tools() && !caller.inference && (self.closed || caller.tool.is_none())))
+            && fits(route, &[caller.route])
+            && fits(tenant, &[caller.tenant])
+        {
+            return Counts::Missing;
         }
         for (wanted, value) in [(model, caller.model), (route, caller.route), (tenant, caller.tenant)] {
             if !fits(wanted, &[value]) {

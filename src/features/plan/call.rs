@@ -124,7 +124,7 @@ impl InCall {
             return None;
         }
         let why = diverged(stand);
-        let shaped = if subject.mcp || subject.reads_tool {
+        let shaped = if subject.mcp || known.tool().is_some() {
             refusal::json_rpc(&why)
         } else {
             let refusal = Refusal { kind: Kind::Forbidden, limit: "", why: &why, retry_after: None };

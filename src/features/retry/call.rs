@@ -118,7 +118,7 @@ impl InCall {
     pub fn head(&mut self, at: &AtHead<'_>, shared: &mut Shared) {
         let AtHead { head, end, subject, properties, store, now } = *at;
         let Shared { retrier, refuses, by_trace } = shared;
-        if !(retrier.enabled() && (subject.is_inference() || subject.reads_tool)) {
+        if !(retrier.enabled() && (subject.is_inference() || (subject.reads_tool && subject.mcp))) {
             return;
         }
         let salt = retrier.salt(store, now);
