@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut unread = 0;
     for file in &args.files {
         // A body alone is the answer that is asked about, be it empty.
-        let alone = !file.extension().is_some_and(|extension| extension == "har");
+        let alone = file.extension().is_none_or(|extension| extension != "har");
         for exchange in exchanges(file, args)? {
             let (Report { record, .. }, end) = play_in(&exchange, &mut worker, &store, now);
             now = end;
