@@ -405,7 +405,9 @@ impl Stream {
         unread.add(parts.unread);
         // Pictures and sound come in forms.
         let form = matches!(self.subject.asked.api, Api::Images | Api::Transcriptions);
-        unread.request += u64::from(self.known().is_unread() && !form);
+        // Of MCP's messages the room of tools counts them.
+        let here = self.subject.is_inference() && !form;
+        unread.request += u64::from(here && self.request.is_unread());
         let tokens = ending.usage.output.unwrap_or_else(|| self.timing.tokens());
         report::count(&mut counts, &call, &self.timing, (seen.stream, tokens, unread));
         let sources = parts.sources.clone();

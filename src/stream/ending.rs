@@ -18,6 +18,9 @@ use crate::wire::facts::Facts;
 use crate::wire::usage::{self, RawUsage};
 use crate::worker::Worker;
 
+/// In Envoy's `response.code_details`: no connection came about, so that no upstream had the request.
+const UNHEARD: &[&str] = &["connection_failure", "connection_timeout", "overflow"];
+
 /// How a call ended, and what it took.
 #[derive(Debug)]
 pub(super) struct Ending {
@@ -56,7 +59,8 @@ impl Stream {
         let reported = self.reported(seen.facts, seen.counts, seen.ended).filter(|_| success);
         let bytes = (self.request.asked().prompt_bytes, seen.content_bytes);
         // An error has no estimate, in a stream of status 200 neither: nothing says that it was billed.
-        let good = (success && !seen.facts.failed, ended == Ended::Complete);
+        let unanswered = self.is_unanswered(ended, seen.status, details.as_deref()) && reached;
+        let good = ((success && !seen.facts.failed) || unanswered, ended == Ended::Complete);
         let named = model.as_deref().unwrap_or_default();
         Ending {
             ended,
@@ -67,6 +71,18 @@ impl Stream {
             written: worker.estimator.output(named, seen.content_bytes),
             model,
         }
+    }
+
+    /// Whether the upstream had the request, and its client went or Envoy gave up before any answer: the prompt is read, and paid,
+    /// all the same. An error that the upstream answered with is none of these.
+    fn is_unanswered(&self, ended: Ended, status: Option<u16>, details: Option<&str>) -> bool {
+        let unheard = |details: &str| UNHEARD.iter().any(|part| details.contains(part));
+        let gone = match ended {
+            Ended::ClientAbort => status.is_none(),
+            Ended::UpstreamReset => status.is_none_or(|status| status >= 500),
+            _ => false,
+        };
+        gone && self.gate != Asked::Refused && !details.is_some_and(unheard)
     }
 
     /// The call's tokens as the provider says them.

@@ -304,6 +304,51 @@ fn a_body_that_cannot_be_read_falls_to_what_the_limit_says_of_what_it_cannot_dec
     }
 }
 
+#[test]
+fn who_leaves_before_the_answer_pays_for_the_prompt_that_was_sent() {
+    let reset = "upstream_reset_before_response_started";
+    for (what, address, status, details, pays) in [
+        ("its client went", "10.0.0.1:443", None, "downstream_remote_disconnect", true),
+        ("its client reset", "10.0.0.1:443", None, "http2.remote_reset", true),
+        ("the route's time was up", "10.0.0.1:443", Some("504"), "response_timeout", true),
+        ("the last try's time was up", "10.0.0.1:443", Some("504"), "upstream_per_try_timeout", true),
+        ("the upstream closed", "10.0.0.1:443", Some("503"), &format!("{reset}{{connection_termination}}"), true),
+        (
+            "no connection came about",
+            "10.0.0.1:443",
+            Some("503"),
+            &format!("{reset}{{remote_connection_failure|x}}"),
+            false,
+        ),
+        ("no connection came in time", "10.0.0.1:443", Some("503"), &format!("{reset}{{connection_timeout}}"), false),
+        ("no host was there", "", Some("503"), "no_healthy_upstream", false),
+        ("no host was chosen yet", "", None, "downstream_remote_disconnect", false),
+        ("the upstream answered with an error", "10.0.0.1:443", Some("500"), "via_upstream", false),
+    ] {
+        for hold in MODES {
+            vm(|vm| {
+                let rate = json!({"limit": 100_000, "per": "day"});
+                set_up(vm, json!([{"name": "tokens", "scope": ["tenant"], "rate": rate}]), hold);
+                let http = asking(vm, "a", 30);
+                match address {
+                    "" => http.no_property("upstream.address"),
+                    address => http.property("upstream.address", address.as_bytes()),
+                };
+                http.property("response.code_details", details.as_bytes());
+                if let Some(status) = status {
+                    http.response_headers(headers(&[(":status", status), ("content-type", "text/plain")]), true);
+                }
+                let left = http.end(Goodbye::Logged);
+                let charged = limit(&left)["charged"].as_u64().unwrap();
+                assert_eq!(charged > 0, pays, "{what}, hold {hold}: {:?}", left.record);
+                let usage = left.record.unwrap()["usage"].clone();
+                assert_eq!(usage["source"], if pays { "estimated" } else { "none" }, "{what}");
+                assert!(charged == usage["input"].as_u64().unwrap_or(0), "{what}: {usage}");
+            });
+        }
+    }
+}
+
 trait Rounded {
     fn map_rounded(&self) -> Vec<i64>;
 }
