@@ -12,18 +12,18 @@ pub mod trails;
 use config::Trail;
 use trails::Trails;
 
-/// What one worker keeps of trails.
+/// What one worker keeps of trails: the section and the trails, or nothing where they are disabled.
 #[derive(Debug)]
-pub enum Shared {
-    /// They are disabled.
-    Off,
-    /// The section, and the trails.
-    On(Trail, Trails),
-}
+pub struct Shared(Option<(Trail, Trails)>);
 
 impl Shared {
     /// Of this section.
     pub fn new(trail: Option<&Trail>) -> Self {
-        trail.map_or(Self::Off, |trail| Self::On(trail.clone(), Trails::new(trail)))
+        Self(trail.map(|trail| (trail.clone(), Trails::new(trail))))
+    }
+
+    /// The trails, where any are kept.
+    pub fn trails(&self) -> Option<&Trails> {
+        self.0.as_ref().map(|(_, trails)| trails)
     }
 }

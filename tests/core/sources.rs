@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use weir::features::trail;
 use weir::features::trail::trails::Shown;
 use weir::port::Headers;
 use weir::record::Record;
@@ -55,7 +54,7 @@ fn play(
     }
     stream.response_body(&[], true, ms(3));
     let record = stream.done(worker, &via_upstream(), &store, ms(4)).record;
-    let trail::Shared::On(_, trails) = &worker.shared.trail else { panic!("trails are kept") };
+    let trails = worker.shared.trail.trails().expect("trails are kept");
     let name = trails.name(None, "r");
     let run = trails.look(&name, Shown { token: name.token().as_bytes(), operator: b"" }, &store, ms(5));
     (run.map(|run| run.calls[0].sources.clone()).unwrap_or_default(), record, read)

@@ -33,7 +33,7 @@ pub struct InCall {
 impl InCall {
     /// The answer of a call that asks for a trail: it is no call of any run, whatever its headers look like.
     pub fn asks(at: &AtHead<'_>, shared: &Shared) -> Option<LocalReply> {
-        let Shared::On(config, trails) = shared else { return None };
+        let Shared(Some((config, trails))) = shared else { return None };
         let target = at.head.get(":path").unwrap_or_default();
         let rest = target.strip_prefix(config.path.as_str().as_bytes())?;
         let head = at.head;
@@ -71,7 +71,7 @@ impl InCall {
 
     /// The request's headers.
     pub fn head(&mut self, at: &AtHead<'_>, shared: &Shared) {
-        let (Shared::On(config, trails), subject) = (shared, at.subject) else { return };
+        let (Shared(Some((config, trails))), subject) = (shared, at.subject) else { return };
         let Some(run) = subject.run.as_deref() else { return };
         let name = trails.name(subject.tenant.as_deref(), run);
         self.hands_out = match config.tokens {
@@ -92,7 +92,7 @@ impl InCall {
         (counted, cap): (bool, usize),
         shared: &Shared,
     ) {
-        let (Shared::On(config, trails), Some(_)) = (shared, self.name) else { return };
+        let (Shared(Some((config, trails))), Some(_)) = (shared, self.name) else { return };
         self.sources.head(subject, head, (counted, cap), (config, trails));
     }
 
@@ -126,7 +126,7 @@ impl InCall {
         events: &mut Events,
         (store, now): (&dyn Store, Nanos),
     ) {
-        let (Shared::On(_, trails), Some(name)) = (shared, &self.name) else { return };
+        let (Some(trails), Some(name)) = (shared.trails(), &self.name) else { return };
         let began = property_number(properties, &["request", "time"]).unwrap_or(0);
         trails.put(name, (record, sources, Span(began).as_us()), store, events, now);
     }
