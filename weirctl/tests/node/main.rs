@@ -38,7 +38,7 @@ fn test_binaries() -> Vec<PathBuf> {
     }
     let output = cargo
         .args(["test", "--no-run", "--package", "weir", "--lib", "--test", "core", "--target", TARGET])
-        .args(["--no-default-features", "--message-format", "json-render-diagnostics"])
+        .args(["--no-default-features", "--features", "all", "--message-format", "json-render-diagnostics"])
         .current_dir(root())
         .output()
         .unwrap();
