@@ -32,6 +32,8 @@ const KNOWN: &[(&str, &str)] = &[
     ("29d1a3ddde778e47", MASKED_ARN),
     ("1afc4df31d9d686a", MASKED_ARN),
     ("997ee967f7d13e55", PREDICT),
+    ("a7cc39e7635f88b4", DEPLOYMENT),
+    ("5f77e5adf486df38", DEPLOYMENT),
     ("cc3ac7f7aab51e2c", NOVA_TOOLS),
     ("82d845ea89ffb83a", NOVA_TOOLS),
     (
@@ -45,6 +47,7 @@ const KNOWN: &[(&str, &str)] = &[
 ];
 /// What was no inference to the truth, and is read since: its API's name is not compared, nor that it has usage.
 const NEWER: &[&str] = &["images", "rerank", "sagemaker.invoke"];
+const DEPLOYMENT: &str = "Azure serves the deployment that the path names, whatever model the body names";
 const PREDICT: &str = "the truth does not read the counts of Vertex's `:predict`";
 const GET_STORED: &str = "a GET of a stored response is no inference: its tokens were counted when it was made";
 const MASKED_ARN: &str = "the recorder masked the account in the path and not in the truth";

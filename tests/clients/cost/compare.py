@@ -27,6 +27,10 @@ from litellm.utils import _invalidate_model_cost_lowercase_map  # noqa: E402
 def plain(truth):
     """Where litellm has no reader for the bare usage: the counts in its own shape."""
     count = lambda key: int(truth.get(key) or 0)
+    # Voyage counts nothing but all of them.
+    alone = int((truth.get("usage_raw") or {}).get("total_tokens") or 0)
+    if not count("input_tokens_incl_cache") and not count("output_tokens_incl_reasoning") and alone:
+        return Usage(prompt_tokens=alone, completion_tokens=0, total_tokens=alone)
     return Usage(
         prompt_tokens=count("input_tokens_incl_cache"), completion_tokens=count("output_tokens_incl_reasoning"),
         total_tokens=count("input_tokens_incl_cache") + count("output_tokens_incl_reasoning"),
@@ -134,6 +138,15 @@ def reason(truth, call, entry, theirs):
     raw = truth["usage_raw"]
     if cached_sound(entry, raw) and same(call["total"], theirs - cached_sound(entry, raw)):
         return "cached sound"
+    billed = raw.get("billed_units") or {}
+    if "input_tokens" in billed or "output_tokens" in billed:
+        counts = {
+            "input_tokens_incl_cache": billed.get("input_tokens", truth.get("input_tokens_incl_cache")),
+            "output_tokens_incl_reasoning": billed.get("output_tokens", truth.get("output_tokens_incl_reasoning")),
+        }
+        counts["cached_input_tokens"] = min(int(truth.get("cached_input_tokens") or 0), int(counts["input_tokens_incl_cache"] or 0))
+        if same(call["total"], cost({**truth, **counts}, raw, call["key"], entry)):
+            return "billed units"
     if truth["api_format"] == "bedrock.invoke" and truth.get("output_tokens_incl_reasoning") is None:
         return "output in a header"
     for name, correct in REASONS:

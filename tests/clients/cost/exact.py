@@ -24,6 +24,13 @@ def tokens(truth):
         "input": number("input_tokens_incl_cache"), "output": number("output_tokens_incl_reasoning"),
         "read": number("cached_input_tokens"), "write": number("cache_write_tokens"), "reasoning": number("reasoning_tokens"),
     }
+    # Cohere bills other counts than its model read and wrote.
+    billed = usage.get("billed_units") or {}
+    part["input"] = int(billed.get("input_tokens", part["input"]))
+    part["output"] = int(billed.get("output_tokens", part["output"]))
+    # Voyage counts nothing but all of them.
+    if not part["input"] and not part["output"]:
+        part["input"] = int(usage.get("total_tokens") or 0)
     created = usage.get("cache_creation") or {}
     part["hour"] = int(created.get("ephemeral_1h_input_tokens") or 0)
     part["hour"] += sum(line["inputTokens"] for line in usage.get("cacheDetails") or [] if line["ttl"] == "1h")

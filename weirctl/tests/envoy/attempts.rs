@@ -109,11 +109,11 @@ fn each_attempt_of_the_router_is_told_with_its_host_its_status_and_its_times() {
     let envoy = start(&addresses);
     let mut seen = 0;
     for (plan, status, ended) in [
-        (&[Answer(200)][..], Some(200), "truncated"),
-        (&[Answer(503), Answer(503), Answer(200)], Some(200), "truncated"),
+        (&[Answer(200)][..], Some(200), "complete"),
+        (&[Answer(503), Answer(503), Answer(200)], Some(200), "complete"),
         (&[Answer(400)], Some(400), "error"),
         (&[Answer(500), Answer(502), Answer(503), Answer(504)], Some(504), "error"),
-        (&[Close, Answer(429), Answer(200)], Some(200), "truncated"),
+        (&[Close, Answer(429), Answer(200)], Some(200), "complete"),
         (&[Answer(503), Answer(503), Hang], None, "client_abort"),
         (&[Answer(503), HangInAnswer], Some(200), "client_abort"),
     ] {

@@ -29,7 +29,8 @@ fn costs(corpus: &Path, prices: &Path, to: &Path) -> usize {
     let mut calls: Vec<(String, Exchange)> = Vec::new();
     corpus::each(corpus, |truth, exchange| {
         let id = truth["id"].as_str().unwrap();
-        if truth["usage_present"] == true && truth["is_error"] != true && corpus::known(id).is_none() {
+        let inference = truth["api_format"] != "other";
+        if inference && truth["usage_present"] == true && truth["is_error"] != true && corpus::known(id).is_none() {
             calls.push((id.to_owned(), exchange));
         }
     })
@@ -87,7 +88,8 @@ fn every_recorded_call_costs_what_an_exact_calculation_of_its_own_says() {
 }
 
 /// Why litellm says something else, and of which APIs; docs/cost.md has them in words.
-const REASONS: [(&str, &[&str]); 7] = [
+const REASONS: [(&str, &[&str]); 8] = [
+    ("billed units", &["cohere.chat_v1", "cohere.chat_v2"]),
     ("cached sound", &["gemini.generate_content"]),
     ("iterations", &["anthropic.messages"]),
     ("modalities", &["gemini.generate_content"]),
@@ -122,5 +124,6 @@ fn litellm_agrees_but_for_reasons_that_are_known() {
     assert!(unknown.is_empty(), "{unknown:#?}");
     let known = REASONS.map(|(reason, apis)| (reason, apis.iter().copied().collect()));
     assert_eq!(reasons, BTreeMap::from(known));
-    assert!(all == priced && agree * 100 >= all * 98, "{agree} of {all}");
+    // Cohere bills other counts than litellm reads: 37 calls.
+    assert!(all == priced && agree * 1000 >= all * 969, "{agree} of {all}");
 }

@@ -294,7 +294,7 @@ fn a_model_may_stand_in_the_path_and_a_tool_in_an_mcp_call() {
             ("fetch", &mcp, tool("fetch"), (200, "")),
             ("list", &mcp, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.to_owned(), (200, "")),
             ("list again", &mcp, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#.to_owned(), (200, "")),
-            ("no mcp", &[], tool("search"), (200, "")),
+            ("no header says so, but the body does", &[], tool("search"), (429, "tool")),
         ] {
             let (status, limit) = call(case, "/mcp", headers, &body);
             assert_eq!((status, limit.as_str()), wanted, "{case}: {:?}", verdicts(&rig, case));
